@@ -1,0 +1,1 @@
+"""Model bundle -> ranked products -> pyfunc and registry."""

@@ -1,0 +1,1 @@
+"""Interactions -> encoded sequences -> trained SLi-Rec -> model bundle."""

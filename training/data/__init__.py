@@ -1,0 +1,1 @@
+"""Interactions, sequences, negatives and batches."""

@@ -1,0 +1,1 @@
+"""The SLi-Rec network."""
