@@ -1,0 +1,152 @@
+"""Typed training configuration, read from YAML."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+DEFAULT_CONFIG = Path(__file__).with_name("model_train_config.yaml")
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Activation = Literal["relu", "sigmoid", "tanh", "elu", "identity"]
+
+
+class ConfigError(ValueError):
+    """A configuration file that cannot be used."""
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class DataConfig(Section):
+    """How interactions become examples."""
+
+    max_seq_length: PositiveInt = Field(50, description="Latest events of a history that the network reads.")
+    valid_num_ngs: PositiveInt = Field(4, description="Sampled negatives of a validation row (sampled protocol).")
+    test_num_ngs: PositiveInt = Field(9, description="Sampled negatives of a test row (sampled protocol).")
+
+
+class ModelConfig(Section):
+    """Shape of the network; names as in recommenders' `sli_rec.yaml`."""
+
+    model_type: Literal["sli_rec"] = Field("sli_rec", description="Network to train.")
+    item_embedding_dim: PositiveInt = Field(32, description="Width of the item embedding.")
+    cate_embedding_dim: PositiveInt = Field(8, description="Width of the category embedding.")
+    hidden_size: PositiveInt = Field(40, description="Units of the time-aware LSTM.")
+    attention_size: PositiveInt = Field(40, description="Width of the long-term attention query.")
+    att_fcn_layer_sizes: tuple[PositiveInt, ...] = Field((80, 40), description="Hidden layers of target attention.")
+    layer_sizes: tuple[PositiveInt, ...] = Field((100, 64), description="Hidden layers of the prediction MLP.")
+    activation: tuple[Activation, ...] = Field(("relu", "relu"), description="Activation of each hidden layer.")
+    dropout: tuple[Rate, ...] = Field((0.3, 0.3), description="Dropout rate of each hidden layer.")
+    enable_BN: bool = Field(True, description="Batch normalisation in the hidden layers.")
+    recommenders_compatible: bool = Field(
+        False,
+        description="Repeat two habits of recommenders' code, which its checkpoints need: long-term attention that "
+        "also reads the padding, and the fusion gate's time taken from the last padded column.",
+    )
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of one event or candidate: item and category embeddings, concatenated."""
+        return self.item_embedding_dim + self.cate_embedding_dim
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        for name in ("hidden_size", "attention_size"):
+            if getattr(self, name) != self.embedding_dim:
+                raise ValueError(
+                    f"`{name}` should equal item_embedding_dim + cate_embedding_dim = {self.embedding_dim}, because "
+                    f"long- and short-term taste are added. Received: {name} = {getattr(self, name)}"
+                )
+        depth = max(len(self.layer_sizes), len(self.att_fcn_layer_sizes))
+        for name in ("activation", "dropout"):
+            if len(getattr(self, name)) < depth:
+                raise ValueError(
+                    f"`{name}` should have an entry for each of {depth} hidden layers. Received: {getattr(self, name)}"
+                )
+        return self
+
+
+class OptimizerConfig(Section):
+    """How the network is trained; names as in recommenders' `sli_rec.yaml`."""
+
+    init_value: NonNegativeFloat = Field(0.01, description="Standard deviation of the truncated-normal start.")
+    embed_l2: NonNegativeFloat = Field(1e-4, description="L2 on the embeddings used in a batch.")
+    layer_l2: NonNegativeFloat = Field(1e-4, description="L2 on all other weights.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.001, description="Learning rate of Adam.")
+    loss: Literal["softmax"] = Field("softmax", description="Softmax over the positive and its negatives.")
+    optimizer: Literal["adam"] = Field("adam", description="Optimiser.")
+    epochs: PositiveInt = Field(10, description="Most epochs to train.")
+    batch_size: PositiveInt = Field(400, description="Positives in a batch, over all devices.")
+    train_num_ngs: PositiveInt = Field(4, description="In-batch negatives for each positive, never from its history.")
+    catalogue_num_ngs: Annotated[int, Field(ge=0)] = Field(
+        0, description="Further negatives for each positive, uniform over the catalogue; the history is not spared."
+    )
+    is_clip_norm: bool = Field(False, description="Clip each gradient to max_grad_norm.")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(2.0, description="Largest norm of one gradient.")
+    EARLY_STOP: Annotated[int, Field(ge=0)] = Field(3, description="Epochs without a better metric; 0 = never stop.")
+    eval_metric: str = Field("ndcg@10", description="Validation metric that chooses the best epoch (full ranking).")
+    eval_rows: PositiveInt = Field(5000, description="Validation rows ranked after each epoch, at most.")
+    seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of weights, batches, negatives and dropout.")
+
+
+class DeviceConfig(Section):
+    """Where the network is trained."""
+
+    strategy: Literal["auto", "default", "mirrored"] = Field(
+        "auto", description="auto: mirrored over all GPUs where there are several, else one device."
+    )
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field("float32", description="Keras policy.")
+    jit_compile: bool = Field(False, description="Compile the training step with XLA.")
+
+
+class TrainingConfig(Section):
+    """The whole of `model_train_config.yaml`."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: OptimizerConfig = OptimizerConfig()
+    device: DeviceConfig = DeviceConfig()
+
+    def replaced(self, **sections: dict[str, Any]) -> "TrainingConfig":
+        """Returns a validated copy with some keys of some sections replaced, e.g. `train={"epochs": 3}`."""
+        document = self.model_dump()
+        for section, values in sections.items():
+            document[section] = {**document.get(section, {}), **values}
+        return _validated(document, "the replaced configuration")
+
+
+def load_config(path: str | os.PathLike[str] = DEFAULT_CONFIG) -> TrainingConfig:
+    """Reads a training configuration.
+
+    Args:
+        path: YAML file with the sections `data`, `model`, `train` and `device`; what is left out has its default.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or holds an unknown key or a value out of range.
+    """
+    try:
+        document: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the training configuration {path}: {error}") from error
+    return _validated(document, str(path))
+
+
+def _validated(document: Any, source: str) -> TrainingConfig:
+    try:
+        return TrainingConfig.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConfigError(f"{source} is not a valid training configuration: {problems}") from error

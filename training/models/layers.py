@@ -1,0 +1,268 @@
+"""The parts of SLi-Rec as Keras layers.
+
+Zeping Yu, Jianxun Lian, Ahmad Mahmoody, Gongshen Liu, Xing Xie: Adaptive User Modeling with Long and Short-Term
+Preferences for Personalized Recommendation, IJCAI 2019; below "the paper". Where the paper and recommenders'
+`SLI_RECModel` differ (the choice of the two time features), the layers follow recommenders, so that its checkpoints load.
+
+Shapes: B shoppers, C candidates, T events, D = width of an event, H = LSTM units (= D).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+SECONDS_PER_DAY = 86_400
+SHORTEST_DAYS = 0.5  # recommenders' floor under the logarithm: everything within half a day counts as "just now"
+MASKED_LOGIT = -(2.0**32) + 1.0
+
+
+def masked_softmax(logits: Any, mask: Any) -> Any:
+    """Softmax over the last axis in which masked-out entries get (almost surely exactly) zero weight.
+
+    Args:
+        logits: (..., T).
+        mask: Boolean, broadcastable to `logits`; False entries are padding.
+
+    Returns:
+        (..., T) float32 weights. Computed in float32, because the mask value overflows half precision.
+    """
+    logits = ops.cast(logits, "float32")
+    return ops.softmax(ops.where(mask, logits, MASKED_LOGIT), axis=-1)
+
+
+@keras.saving.register_keras_serializable("slirec")
+class TimeFeatures(keras.layers.Layer):
+    """Turns raw timestamps into the two time features of each event, in the graph.
+
+    Computed here and nowhere else, so that training and serving cannot differ (paper, section 4.2; the features
+    themselves are recommenders' `time_from_first_action` and `time_to_now`).
+    """
+
+    def call(self, timestamps: Any, length: Any, first_timestamp: Any, now: Any) -> tuple[Any, Any]:
+        """Computes log days, floored at half a day; 0 at padding.
+
+        Args:
+            timestamps: (B, T) int64 UNIX seconds, oldest first, right-padded.
+            length: (B,) int32 number of events.
+            first_timestamp: (B,) int64 time of the shopper's first event, also when it is cut off.
+            now: (B,) int64 time of the request.
+
+        Returns:
+            time_from_first (B, T), from the first event to the event *after* this one (the last: to now), and
+            time_to_now (B, T).
+        """
+        columns = ops.shape(timestamps)[1]
+        place = ops.expand_dims(ops.arange(columns, dtype="int32"), 0)  # (1, T)
+        length = ops.expand_dims(ops.cast(length, "int32"), 1)
+        now = ops.expand_dims(now, 1)
+        following = ops.concatenate([timestamps[:, 1:], now], axis=1)
+        following = ops.where(place + 1 < length, following, now)
+        inside = place < length
+        return (
+            ops.where(inside, self._log_days(following - ops.expand_dims(first_timestamp, 1)), 0.0),
+            ops.where(inside, self._log_days(now - timestamps), 0.0),
+        )
+
+    def _log_days(self, seconds: Any) -> Any:
+        return ops.log(ops.maximum(ops.cast(seconds, "float32") / SECONDS_PER_DAY, SHORTEST_DAYS))
+
+
+@keras.saving.register_keras_serializable("slirec")
+class FullyConnected(keras.layers.Layer):
+    """Hidden layers of dense, batch normalisation, dropout, activation; then one linear output (paper, section 4.4).
+
+    Works on rank-2 inputs. `first_layer` may be fed pre-computed pre-activations through `call(..., projected=True)`,
+    which is how target attention avoids building its wide input.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activation: Sequence[str],
+        dropout: Sequence[float],
+        enable_BN: bool,
+        init_value: float = 0.01,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.layer_sizes = tuple(layer_sizes)
+        self.activation = tuple(activation)
+        self.dropout = tuple(dropout)
+        self.enable_BN = enable_BN
+        self.init_value = init_value
+        self.synchronized = synchronized
+        self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(self.layer_sizes)]
+        self.norms = [
+            keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4, synchronized=synchronized, name=f"norm_{i}")
+            for i, _ in enumerate(self.layer_sizes if enable_BN else ())
+        ]
+        self.drops = [keras.layers.Dropout(rate, name=f"drop_{i}") for i, rate in enumerate(self.dropout)]
+        self.output_layer = self._dense(1, "output")
+
+    def _dense(self, units: int, name: str) -> keras.layers.Dense:
+        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        return keras.layers.Dense(units, kernel_initializer=start, name=name)
+
+    def build(self, input_shape: Any) -> None:
+        """Builds every inner layer for inputs of width `input_shape[-1]`."""
+        width = input_shape[-1]
+        for i, (dense, size) in enumerate(zip(self.dense, self.layer_sizes, strict=True)):
+            dense.build((None, width))
+            if self.enable_BN:
+                self.norms[i].build((None, size))
+            width = size
+        self.output_layer.build((None, width))
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False, projected: bool = False) -> Any:
+        """Computes one logit a row.
+
+        Args:
+            inputs: (N, width), or with `projected` the first layer's pre-activations (N, layer_sizes[0]).
+            training: Whether dropout and batch statistics are on.
+            projected: Whether the first matrix product has been done by the caller.
+
+        Returns:
+            (N, 1) logits.
+        """
+        hidden = inputs
+        for i, dense in enumerate(self.dense):
+            if i or not projected:
+                hidden = dense(hidden)
+            if self.enable_BN:
+                hidden = self.norms[i](hidden, training=training)
+            hidden = self.drops[i](hidden, training=training)
+            if self.activation[i] != "identity":
+                hidden = keras.activations.get(self.activation[i])(hidden)
+        return self.output_layer(hidden)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        names = ("layer_sizes", "activation", "dropout", "enable_BN", "init_value", "synchronized")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("slirec")
+class LongTermAttention(keras.layers.Layer):
+    """Attentive asymmetric SVD: long-term taste as a weighted mean of all events (paper, section 4.1)."""
+
+    def __init__(self, init_value: float = 0.01, mask_padding: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.init_value = init_value
+        self.mask_padding = mask_padding
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the projection (D, D) and the query (D,)."""
+        width = input_shape[-1]
+        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        self.attention_mat = self.add_weight(shape=(width, width), initializer=start, name="attention_mat")
+        self.query = self.add_weight(shape=(width,), initializer=start, name="query")
+        self.built = True
+
+    def call(self, events: Any, mask: Any) -> Any:
+        """Pools events.
+
+        Args:
+            events: (B, T, D) item and category embeddings.
+            mask: (B, T) boolean; False at padding.
+
+        Returns:
+            (B, D) long-term taste.
+        """
+        direction = ops.matmul(self.attention_mat, ops.expand_dims(self.query, 1))  # (D, 1): two products are one
+        width = ops.shape(events)[2]
+        logits = ops.matmul(ops.reshape(events, (-1, width)), direction)
+        logits = ops.reshape(logits, ops.shape(events)[:2])  # (B, T)
+        weights = masked_softmax(logits, mask if self.mask_padding else ops.ones_like(mask))
+        return ops.sum(events * ops.expand_dims(ops.cast(weights, events.dtype), 2), axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "init_value": self.init_value, "mask_padding": self.mask_padding}
+
+
+@keras.saving.register_keras_serializable("slirec")
+class TargetAttention(keras.layers.Layer):
+    """Short-term taste: the LSTM's outputs weighted by how they match a candidate (paper, section 4.3).
+
+    The first layer reads [k, q, k - q, k * q] (k: projected event, q: candidate). Its matrix splits into a part of the
+    event, a part of the candidate and a product term; the first two are computed once each, not once a pair.
+    """
+
+    def __init__(self, network: FullyConnected, init_value: float = 0.01, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.network = network
+        self.init_value = init_value
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the projection (H, D) for events of width `input_shape[-1]`, with D = H."""
+        self.width = input_shape[-1]
+        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        self.attention_mat = self.add_weight(shape=(self.width, self.width), initializer=start, name="attention_mat")
+        self.network.build((None, 4 * self.width))
+        self.built = True
+
+    def _parts(self) -> tuple[Any, Any, Any]:
+        """Returns the first layer's matrix as parts for k, q and k * q, each (D, first)."""
+        of_key, of_query, of_difference, of_product = ops.split(self.network.dense[0].kernel, 4, axis=0)
+        return of_key + of_difference, of_query - of_difference, of_product
+
+    def encode(self, hidden: Any) -> tuple[Any, Any]:
+        """Computes what does not depend on the candidate.
+
+        Args:
+            hidden: (B, T, H) LSTM outputs.
+
+        Returns:
+            keys (B, T, D) and the events' part of the first layer, bias included (B, T, first).
+        """
+        batch, columns = ops.shape(hidden)[0], ops.shape(hidden)[1]
+        of_key, _, _ = self._parts()
+        flat = ops.reshape(hidden, (-1, self.width))
+        keys = ops.matmul(flat, ops.cast(self.attention_mat, flat.dtype))
+        first = ops.matmul(keys, ops.cast(of_key, flat.dtype)) + ops.cast(self.network.dense[0].bias, flat.dtype)
+        return (
+            ops.reshape(keys, (batch, columns, self.width)),
+            ops.reshape(first, (batch, columns, self.network.layer_sizes[0])),
+        )
+
+    def call(self, hidden: Any, keys: Any, key_part: Any, mask: Any, query: Any, training: bool = False) -> Any:
+        """Pools the events for each candidate.
+
+        Args:
+            hidden: (B, T, H) LSTM outputs.
+            keys: (B, T, D), from `encode`.
+            key_part: (B, T, first), from `encode`.
+            mask: (B, T) boolean; False at padding.
+            query: (B, C, D) candidates.
+            training: Whether dropout and batch statistics are on.
+
+        Returns:
+            Short-term taste (B, C, H) and the attention weights (B, C, T).
+        """
+        batch, candidates = ops.shape(query)[0], ops.shape(query)[1]
+        columns, first = ops.shape(hidden)[1], self.network.layer_sizes[0]
+        _, of_query, of_product = self._parts()
+        query_part = ops.matmul(ops.reshape(query, (-1, self.width)), ops.cast(of_query, query.dtype))
+        query_part = ops.reshape(query_part, (batch, candidates, 1, first))
+        product = ops.expand_dims(keys, 1) * ops.expand_dims(query, 2)  # (B, C, T, D)
+        product = ops.matmul(ops.reshape(product, (-1, self.width)), ops.cast(of_product, query.dtype))
+        pairs = ops.reshape(product, (batch, candidates, columns, first)) + query_part + ops.expand_dims(key_part, 1)
+        logits = self.network(ops.reshape(pairs, (-1, first)), training=training, projected=True)
+        logits = ops.reshape(logits, (batch, candidates, columns))
+        weights = masked_softmax(logits, ops.expand_dims(mask, 1))
+        return ops.matmul(ops.cast(weights, hidden.dtype), hidden), weights
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = {"network": keras.saving.serialize_keras_object(self.network), "init_value": self.init_value}
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TargetAttention":
+        """Rebuilds the layer from `get_config`."""
+        network = keras.saving.deserialize_keras_object(config.pop("network"))
+        return cls(network=network, **config)
