@@ -12,3 +12,8 @@ def require(condition: object, what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is missing; .ci/run should have installed it")
     pytest.skip(f"needs {what}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the tests marked `slow` last, so that a mistake shows soon."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

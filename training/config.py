@@ -28,26 +28,30 @@ class Section(BaseModel):
 class DataConfig(Section):
     """How interactions become examples."""
 
-    max_seq_length: PositiveInt = Field(50, description="Latest events of a history that the network reads.")
-    valid_num_ngs: PositiveInt = Field(4, description="Sampled negatives of a validation row (sampled protocol).")
-    test_num_ngs: PositiveInt = Field(9, description="Sampled negatives of a test row (sampled protocol).")
+    max_seq_length: PositiveInt = Field(default=50, description="Latest events of a history that the network reads.")
+    valid_num_ngs: PositiveInt = Field(
+        default=4, description="Sampled negatives of a validation row (sampled protocol)."
+    )
+    test_num_ngs: PositiveInt = Field(default=9, description="Sampled negatives of a test row (sampled protocol).")
 
 
 class ModelConfig(Section):
     """Shape of the network; names as in recommenders' `sli_rec.yaml`."""
 
-    model_type: Literal["sli_rec"] = Field("sli_rec", description="Network to train.")
-    item_embedding_dim: PositiveInt = Field(32, description="Width of the item embedding.")
-    cate_embedding_dim: PositiveInt = Field(8, description="Width of the category embedding.")
-    hidden_size: PositiveInt = Field(40, description="Units of the time-aware LSTM.")
-    attention_size: PositiveInt = Field(40, description="Width of the long-term attention query.")
-    att_fcn_layer_sizes: tuple[PositiveInt, ...] = Field((80, 40), description="Hidden layers of target attention.")
-    layer_sizes: tuple[PositiveInt, ...] = Field((100, 64), description="Hidden layers of the prediction MLP.")
-    activation: tuple[Activation, ...] = Field(("relu", "relu"), description="Activation of each hidden layer.")
-    dropout: tuple[Rate, ...] = Field((0.3, 0.3), description="Dropout rate of each hidden layer.")
-    enable_BN: bool = Field(True, description="Batch normalisation in the hidden layers.")
+    model_type: Literal["sli_rec"] = Field(default="sli_rec", description="Network to train.")
+    item_embedding_dim: PositiveInt = Field(default=32, description="Width of the item embedding.")
+    cate_embedding_dim: PositiveInt = Field(default=8, description="Width of the category embedding.")
+    hidden_size: PositiveInt = Field(default=40, description="Units of the time-aware LSTM.")
+    attention_size: PositiveInt = Field(default=40, description="Width of the long-term attention query.")
+    att_fcn_layer_sizes: tuple[PositiveInt, ...] = Field(
+        default=(80, 40), description="Hidden layers of target attention."
+    )
+    layer_sizes: tuple[PositiveInt, ...] = Field(default=(100, 64), description="Hidden layers of the prediction MLP.")
+    activation: tuple[Activation, ...] = Field(default=("relu", "relu"), description="Activation of each hidden layer.")
+    dropout: tuple[Rate, ...] = Field(default=(0.3, 0.3), description="Dropout rate of each hidden layer.")
+    enable_BN: bool = Field(default=True, description="Batch normalisation in the hidden layers.")
     recommenders_compatible: bool = Field(
-        False,
+        default=False,
         description="Repeat two habits of recommenders' code, which its checkpoints need: long-term attention that "
         "also reads the padding, and the fusion gate's time taken from the last padded column.",
     )
@@ -77,34 +81,44 @@ class ModelConfig(Section):
 class OptimizerConfig(Section):
     """How the network is trained; names as in recommenders' `sli_rec.yaml`."""
 
-    init_value: NonNegativeFloat = Field(0.01, description="Standard deviation of the truncated-normal start.")
-    embed_l2: NonNegativeFloat = Field(1e-4, description="L2 on the embeddings used in a batch.")
-    layer_l2: NonNegativeFloat = Field(1e-4, description="L2 on all other weights.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.001, description="Learning rate of Adam.")
-    loss: Literal["softmax"] = Field("softmax", description="Softmax over the positive and its negatives.")
-    optimizer: Literal["adam"] = Field("adam", description="Optimiser.")
-    epochs: PositiveInt = Field(10, description="Most epochs to train.")
-    batch_size: PositiveInt = Field(400, description="Positives in a batch, over all devices.")
-    train_num_ngs: PositiveInt = Field(4, description="In-batch negatives for each positive, never from its history.")
-    catalogue_num_ngs: Annotated[int, Field(ge=0)] = Field(
-        0, description="Further negatives for each positive, uniform over the catalogue; the history is not spared."
+    init_value: NonNegativeFloat = Field(default=0.01, description="Standard deviation of the truncated-normal start.")
+    embed_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on the embeddings used in a batch.")
+    layer_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on all other weights.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=0.001, description="Learning rate of Adam.")
+    loss: Literal["softmax"] = Field(default="softmax", description="Softmax over the positive and its negatives.")
+    optimizer: Literal["adam"] = Field(default="adam", description="Optimiser.")
+    epochs: PositiveInt = Field(default=10, description="Most epochs to train.")
+    batch_size: PositiveInt = Field(default=400, description="Positives in a batch, over all devices.")
+    train_num_ngs: PositiveInt = Field(
+        default=4, description="In-batch negatives for each positive, never from its history."
     )
-    is_clip_norm: bool = Field(False, description="Clip each gradient to max_grad_norm.")
-    max_grad_norm: Annotated[float, Field(gt=0)] = Field(2.0, description="Largest norm of one gradient.")
-    EARLY_STOP: Annotated[int, Field(ge=0)] = Field(3, description="Epochs without a better metric; 0 = never stop.")
-    eval_metric: str = Field("ndcg@10", description="Validation metric that chooses the best epoch (full ranking).")
-    eval_rows: PositiveInt = Field(5000, description="Validation rows ranked after each epoch, at most.")
-    seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of weights, batches, negatives and dropout.")
+    catalogue_num_ngs: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Further negatives for each positive, uniform over the catalogue; the history is not spared.",
+    )
+    is_clip_norm: bool = Field(default=False, description="Clip each gradient to max_grad_norm.")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=2.0, description="Largest norm of one gradient.")
+    EARLY_STOP: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Epochs without a better metric; 0 = never stop."
+    )
+    eval_metric: str = Field(
+        default="seen_out/NDCG@10", description="Validation metric that chooses the best epoch: protocol/metric."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=42, description="Seed of weights, batches, negatives and dropout."
+    )
 
 
 class DeviceConfig(Section):
     """Where the network is trained."""
 
     strategy: Literal["auto", "default", "mirrored"] = Field(
-        "auto", description="auto: mirrored over all GPUs where there are several, else one device."
+        default="auto", description="auto: mirrored over all GPUs where there are several, else one device."
     )
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field("float32", description="Keras policy.")
-    jit_compile: bool = Field(False, description="Compile the training step with XLA.")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32", description="Keras policy."
+    )
+    jit_compile: bool = Field(default=False, description="Compile the training step with XLA.")
 
 
 class TrainingConfig(Section):
@@ -147,6 +161,7 @@ def _validated(document: Any, source: str) -> TrainingConfig:
         return TrainingConfig.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}" for problem in error.errors()
+            f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
+            for problem in error.errors()
         )
         raise ConfigError(f"{source} is not a valid training configuration: {problems}") from error

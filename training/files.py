@@ -3,14 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str]) -> Generator[Path]:
     """Yields a temporary path beside `path`; on success it is fsynced and renamed over `path`.
 
     A reader sees the old file or the new one, never half of either. On an exception the temporary file is removed and
@@ -27,7 +27,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as stream:
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
     finally:
@@ -49,7 +49,7 @@ def sha256_of(*paths: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of the given files' bytes, one after another, as hexadecimal text."""
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as stream:
+        with Path(path).open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 Zeping Yu, Jianxun Lian, Ahmad Mahmoody, Gongshen Liu, Xing Xie: Adaptive User Modeling with Long and Short-Term
 Preferences for Personalized Recommendation, IJCAI 2019; below "the paper". Where the paper and recommenders'
-`SLI_RECModel` differ (the choice of the two time features), the layers follow recommenders, so that its checkpoints load.
+`SLI_RECModel` differ (the choice of the two time features), the layers follow recommenders: its checkpoints load.
 
 Shapes: B shoppers, C candidates, T events, D = width of an event, H = LSTM units (= D).
 """
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
+
+ops: Any = keras.ops  # Keras ships no usable types for its operations
 
 SECONDS_PER_DAY = 86_400
 SHORTEST_DAYS = 0.5  # recommenders' floor under the logarithm: everything within half a day counts as "just now"
@@ -83,7 +84,8 @@ class FullyConnected(keras.layers.Layer):
         activation: Sequence[str],
         dropout: Sequence[float],
         enable_BN: bool,
-        init_value: float = 0.01,
+        initializer: Any = "truncated_normal",
+        seed: int = 0,
         synchronized: bool = False,
         **kwargs: Any,
     ):
@@ -92,19 +94,21 @@ class FullyConnected(keras.layers.Layer):
         self.activation = tuple(activation)
         self.dropout = tuple(dropout)
         self.enable_BN = enable_BN
-        self.init_value = init_value
+        self.initializer: Any = keras.initializers.get(initializer)
+        self.seed = seed
         self.synchronized = synchronized
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(self.layer_sizes)]
         self.norms = [
             keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4, synchronized=synchronized, name=f"norm_{i}")
             for i, _ in enumerate(self.layer_sizes if enable_BN else ())
         ]
-        self.drops = [keras.layers.Dropout(rate, name=f"drop_{i}") for i, rate in enumerate(self.dropout)]
+        self.drops = [
+            keras.layers.Dropout(rate, seed=seed + i, name=f"drop_{i}") for i, rate in enumerate(self.dropout)
+        ]
         self.output_layer = self._dense(1, "output")
 
     def _dense(self, units: int, name: str) -> keras.layers.Dense:
-        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
-        return keras.layers.Dense(units, kernel_initializer=start, name=name)
+        return keras.layers.Dense(units, kernel_initializer=self.initializer, name=name)
 
     def build(self, input_shape: Any) -> None:
         """Builds every inner layer for inputs of width `input_shape[-1]`."""
@@ -136,28 +140,29 @@ class FullyConnected(keras.layers.Layer):
                 hidden = self.norms[i](hidden, training=training)
             hidden = self.drops[i](hidden, training=training)
             if self.activation[i] != "identity":
-                hidden = keras.activations.get(self.activation[i])(hidden)
+                hidden = getattr(ops, self.activation[i])(hidden)
         return self.output_layer(hidden)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("layer_sizes", "activation", "dropout", "enable_BN", "init_value", "synchronized")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        names = ("layer_sizes", "activation", "dropout", "enable_BN", "seed", "synchronized")
+        config = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), **config, "initializer": keras.initializers.serialize(self.initializer)}
 
 
 @keras.saving.register_keras_serializable("slirec")
 class LongTermAttention(keras.layers.Layer):
     """Attentive asymmetric SVD: long-term taste as a weighted mean of all events (paper, section 4.1)."""
 
-    def __init__(self, init_value: float = 0.01, mask_padding: bool = True, **kwargs: Any):
+    def __init__(self, initializer: Any = "truncated_normal", mask_padding: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
-        self.init_value = init_value
+        self.initializer: Any = keras.initializers.get(initializer)
         self.mask_padding = mask_padding
 
     def build(self, input_shape: Any) -> None:
         """Creates the projection (D, D) and the query (D,)."""
         width = input_shape[-1]
-        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        start = self.initializer
         self.attention_mat = self.add_weight(shape=(width, width), initializer=start, name="attention_mat")
         self.query = self.add_weight(shape=(width,), initializer=start, name="query")
         self.built = True
@@ -181,7 +186,8 @@ class LongTermAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "init_value": self.init_value, "mask_padding": self.mask_padding}
+        config = {"initializer": keras.initializers.serialize(self.initializer), "mask_padding": self.mask_padding}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("slirec")
@@ -192,15 +198,15 @@ class TargetAttention(keras.layers.Layer):
     event, a part of the candidate and a product term; the first two are computed once each, not once a pair.
     """
 
-    def __init__(self, network: FullyConnected, init_value: float = 0.01, **kwargs: Any):
+    def __init__(self, network: FullyConnected, initializer: Any = "truncated_normal", **kwargs: Any):
         super().__init__(**kwargs)
         self.network = network
-        self.init_value = init_value
+        self.initializer: Any = keras.initializers.get(initializer)
 
     def build(self, input_shape: Any) -> None:
         """Creates the projection (H, D) for events of width `input_shape[-1]`, with D = H."""
         self.width = input_shape[-1]
-        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        start = self.initializer
         self.attention_mat = self.add_weight(shape=(self.width, self.width), initializer=start, name="attention_mat")
         self.network.build((None, 4 * self.width))
         self.built = True
@@ -258,7 +264,10 @@ class TargetAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        config = {"network": keras.saving.serialize_keras_object(self.network), "init_value": self.init_value}
+        config = {
+            "network": keras.saving.serialize_keras_object(self.network),
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
         return {**super().get_config(), **config}
 
     @classmethod

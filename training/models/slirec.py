@@ -9,11 +9,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from training.config import ModelConfig
 from training.models.layers import FullyConnected, LongTermAttention, TargetAttention, TimeFeatures
 from training.models.time_lstm import TimeLSTM
+
+ops: Any = keras.ops  # Keras ships no usable types for its operations
 
 HISTORY_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
 STATE_OUTPUTS = ("long_term", "hidden", "keys", "key_part", "mask", "last_time")
@@ -27,6 +28,7 @@ class SliRec(keras.Model):
         item_category: (num_items,) int32 category id of each item id; entry 0 is the unknown item.
         num_categories: Size of the category vocabulary, unknown included.
         init_value: Standard deviation of the truncated-normal start of all weights.
+        seed: Seed of that start and of dropout.
         synchronized: Whether batch normalisation averages over devices.
     """
 
@@ -36,6 +38,7 @@ class SliRec(keras.Model):
         item_category: np.ndarray,
         num_categories: int,
         init_value: float = 0.01,
+        seed: int = 0,
         synchronized: bool = False,
         **kwargs: Any,
     ):
@@ -43,11 +46,13 @@ class SliRec(keras.Model):
         self.config = config
         self.num_items = len(item_category)
         self.num_categories = num_categories
-        start = keras.initializers.TruncatedNormal(stddev=init_value)
+        # One generator for all weights: an initializer with a plain seed would start equal shapes with equal values.
+        start: Any = keras.initializers.TruncatedNormal(stddev=init_value, seed=keras.random.SeedGenerator(seed))
 
-        def network(sizes: tuple[int, ...], name: str) -> FullyConnected:
+        def network(sizes: tuple[int, ...], name: str, place: int) -> FullyConnected:
+            dropout_seed = seed + 100 * place
             return FullyConnected(
-                sizes, config.activation, config.dropout, config.enable_BN, init_value, synchronized, name=name
+                sizes, config.activation, config.dropout, config.enable_BN, start, dropout_seed, synchronized, name=name
             )
 
         self.item_category = self.add_weight(
@@ -64,13 +69,13 @@ class SliRec(keras.Model):
             num_categories, config.cate_embedding_dim, start, name="cate_embedding"
         )
         self.time_features = TimeFeatures(name="time_features", dtype="float32")
-        self.long_term = LongTermAttention(init_value, not config.recommenders_compatible, name="long_term")
-        self.time_lstm = TimeLSTM(config.hidden_size, init_value, name="time_lstm")
+        self.long_term = LongTermAttention(start, not config.recommenders_compatible, name="long_term")
+        self.time_lstm = TimeLSTM(config.hidden_size, start, name="time_lstm")
         self.target_attention = TargetAttention(
-            network(config.att_fcn_layer_sizes, "network"), init_value, name="target_attention"
+            network(config.att_fcn_layer_sizes, "network", 1), start, name="target_attention"
         )
-        self.fusion = network(config.att_fcn_layer_sizes, "fusion")
-        self.prediction = network(config.layer_sizes, "prediction")
+        self.fusion = network(config.att_fcn_layer_sizes, "fusion", 2)
+        self.prediction = network(config.layer_sizes, "prediction", 3)
         self._build_all()
 
     def _build_all(self) -> None:
@@ -150,9 +155,7 @@ class SliRec(keras.Model):
         together = ops.concatenate([target, long_term, short_term, last_time], axis=-1)
         gate = ops.sigmoid(self.fusion(ops.reshape(together, (-1, 3 * width + 1)), training=training))  # (B * C, 1)
         taste = gate * ops.reshape(long_term, (-1, width)) + (1.0 - gate) * ops.reshape(short_term, (-1, width))
-        logits = self.prediction(
-            ops.concatenate([taste, ops.reshape(target, (-1, width))], axis=1), training=training
-        )
+        logits = self.prediction(ops.concatenate([taste, ops.reshape(target, (-1, width))], axis=1), training=training)
         return ops.cast(ops.reshape(logits, ops.shape(candidates)), "float32"), weights
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> Any:

@@ -3,7 +3,8 @@
 from typing import Any
 
 import keras
-from keras import ops
+
+ops: Any = keras.ops  # Keras ships no usable types for its operations
 
 
 @keras.saving.register_keras_serializable("slirec")
@@ -14,16 +15,16 @@ class TimeLSTMStep(keras.layers.Layer):
     product, then the two time gates.
     """
 
-    def __init__(self, units: int, init_value: float = 0.01, **kwargs: Any):
+    def __init__(self, units: int, initializer: Any = "truncated_normal", **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.init_value = init_value
+        self.initializer = keras.initializers.get(initializer)
         self.state_size = (units, units)
         self.output_size = units
 
     def build(self, input_shape: Any) -> None:
         """Creates the recurrent kernel (H, 4H)."""
-        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        start = self.initializer
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, 4 * self.units), initializer=start, name="recurrent_kernel"
         )
@@ -45,7 +46,8 @@ class TimeLSTMStep(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "units": self.units, "init_value": self.init_value}
+        config = {"units": self.units, "initializer": keras.initializers.serialize(self.initializer)}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("slirec")
@@ -61,16 +63,16 @@ class TimeLSTM(keras.layers.Layer):
     All products with x, n and l are done for the whole (B * T) at once; the loop multiplies the state only.
     """
 
-    def __init__(self, units: int, init_value: float = 0.01, **kwargs: Any):
+    def __init__(self, units: int, initializer: Any = "truncated_normal", **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.init_value = init_value
-        self.loop = keras.layers.RNN(TimeLSTMStep(units, init_value, name="step"), return_sequences=True, name="loop")
+        self.initializer = keras.initializers.get(initializer)
+        self.loop = keras.layers.RNN(TimeLSTMStep(units, initializer, name="step"), return_sequences=True, name="loop")
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for events of width `input_shape[-1]`."""
         width, units = input_shape[-1], self.units
-        start = keras.initializers.TruncatedNormal(stddev=self.init_value)
+        start = self.initializer
 
         def weight(name: str, *shape: int, initializer: Any = start) -> Any:
             return self.add_weight(shape=shape, initializer=initializer, name=name)
@@ -122,4 +124,5 @@ class TimeLSTM(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "units": self.units, "init_value": self.init_value}
+        config = {"units": self.units, "initializer": keras.initializers.serialize(self.initializer)}
+        return {**super().get_config(), **config}

@@ -1,0 +1,114 @@
+"""Logs a model bundle in MLflow, registers it, sets its alias, and scores it from a clean process.
+
+Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--run-id ID]
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.bundle import Bundle, BundleError, open_bundle
+from serving.config import DEFAULT_CONFIG_PATH, ConfigError, load_config
+
+DEFAULT_BUNDLE = Path("runs/slirec/bundle")
+DEFAULT_EVALUATION = Path("runs/evaluation/evaluation.json")
+METHOD = "SLi-Rec"
+
+
+def evaluation_metrics(evaluation: Mapping[str, Any], method: str = METHOD) -> dict[str, float]:
+    """Flattens one method's figures of an evaluation report.
+
+    Args:
+        evaluation: `runs/evaluation/evaluation.json`: `full_ranking` -> seen_out / seen_in -> method -> metric, and
+            `sampled` -> method -> metric.
+        method: The method that is registered.
+
+    Returns:
+        For instance `{"full_ranking/seen_out/ndcg@10": 0.31, "sampled/auc": 0.9}`.
+
+    Raises:
+        ValueError: The report has no figures of `method`.
+    """
+    tables = {f"full_ranking/{seen}": table for seen, table in evaluation.get("full_ranking", {}).items()}
+    tables["sampled"] = evaluation.get("sampled", {})
+    metrics = {
+        f"{prefix}/{name}": float(value)
+        for prefix, table in tables.items()
+        for name, value in table.get(method, {}).items()
+        if isinstance(value, int | float)
+    }
+    if not metrics:
+        raise ValueError(f"The evaluation report should have figures of {method!r}. Received: none")
+    return metrics
+
+
+def format_recommendation(bundle: Bundle, answer: Mapping[str, Sequence[Any]]) -> str:
+    """Returns an answer as a table of rank, score, title and GID."""
+    catalogue = bundle.catalogue
+    titles = [catalogue.titles[catalogue.row_of_gid[gid]].as_py() for gid in answer["itemIds"]]
+    width = max([len("title"), *map(len, titles)])
+    lines = [f"{'':>4}  {'score':>7}  {'title':<{width}}  GID"]
+    rows = zip(titles, answer["itemIds"], answer["preds"], strict=True)
+    lines += [f"{rank:>4}  {score:7.4f}  {title:<{width}}  {gid}" for rank, (title, gid, score) in enumerate(rows, 1)]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="register_model", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", nargs="?", type=Path, default=DEFAULT_BUNDLE, help="folder of the model bundle")
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG_PATH, help="serving configuration (YAML)")
+    parser.add_argument("--name", help="registered model name (else SLIREC_MODEL_NAME, else the configuration's)")
+    parser.add_argument("--alias", help="registry alias to set (else the configuration's)")
+    parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
+    parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
+    arguments = parser.parse_args(argv)
+    # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
+    try:
+        bundle = open_bundle(arguments.bundle)
+        config = load_config(arguments.config)
+        metrics = _metrics(arguments.evaluation)
+        run_id = arguments.run_id or _training_run(arguments.bundle)
+    except (BundleError, ConfigError, OSError, ValueError) as error:
+        print(f"register_model: {error}", file=sys.stderr)
+        return 1
+    from serving.registry import RegistryError, log_and_register, reload_and_score
+
+    if arguments.alias:
+        config = config.model_copy(update={"alias": arguments.alias})
+    try:
+        registered = log_and_register(arguments.bundle, config, name=arguments.name, metrics=metrics, run_id=run_id)
+        (answer,) = reload_and_score(f"models:/{registered.name}@{config.alias}", config)
+    except (BundleError, RegistryError, OSError) as error:
+        print(f"register_model: {error}", file=sys.stderr)
+        return 1
+    print(f"Registered {registered.name} version {registered.version} (alias {config.alias}), run {registered.run_id}")
+    print(
+        f"Reloaded in a clean process without TensorFlow; the example's scores agree to {config.example_tolerance:g}."
+    )
+    request = bundle.example["request"]
+    print(f"Recommendation for {request['userId']} after {', '.join(request['items'][-5:])}:")
+    print(format_recommendation(bundle, answer))
+    return 0
+
+
+def _metrics(path: Path | None) -> dict[str, float]:
+    """Figures of the evaluation report; none where the default one is not there."""
+    if path is None and not DEFAULT_EVALUATION.exists():
+        return {}
+    return evaluation_metrics(json.loads((path or DEFAULT_EVALUATION).read_text(encoding="utf-8")))
+
+
+def _training_run(bundle: Path) -> str | None:
+    """MLflow run that training noted in `run.json` beside the bundle."""
+    path = bundle.resolve().parent / "run.json"
+    if not path.exists():
+        return None
+    return json.loads(path.read_text(encoding="utf-8")).get("mlflow_run_id")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

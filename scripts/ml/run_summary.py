@@ -1,0 +1,85 @@
+"""What a run of the whole workflow ends with: the evaluation, the registered version, a sample recommendation."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TITLES = {
+    "seen_out": "Full ranking, products that the shopper has not touched before",
+    "seen_in": "Full ranking, the whole inventory",
+    "sampled": "SAMPLED: the target among a few random products, not comparable with full ranking",
+}
+
+
+class RunSummaryError(RuntimeError):
+    """A result file of the run is missing or is not what it should be."""
+
+
+def format_metrics(title: str, methods: Mapping[str, Mapping[str, float]]) -> str:
+    """Returns a text table, one line per method and one column per metric.
+
+    Args:
+        title: Line above the table.
+        methods: method -> metric -> value; a metric that a method lacks is shown as a dash.
+    """
+    metrics = list(dict.fromkeys(metric for values in methods.values() for metric in values))
+    rows = [["", *metrics]]
+    for method, values in methods.items():
+        rows.append([method, *(f"{values[m]:.4f}" if values.get(m) is not None else "-" for m in metrics)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(metrics) + 1)]
+    lines = [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(pairs))
+        for pairs in (zip(row, widths, strict=True) for row in rows)
+    ]
+    return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+def format_evaluation(evaluation: Mapping[str, Any]) -> str:
+    """Returns the tables of `evaluation.json`, full ranking first."""
+    tables = [
+        format_metrics(f"{TITLES[protocol]}: {evaluation['num_rows'][protocol]:,} rows", methods)
+        for protocol, methods in (*evaluation["full_ranking"].items(), ("sampled", evaluation["sampled"]))
+    ]
+    return "\n\n".join(tables)
+
+
+def format_registered(registered: Mapping[str, Any]) -> str:
+    """Returns the lines about the registered version and its sample recommendation."""
+    lines = [
+        f"Registered: {registered['name']} version {registered['version']}, alias {registered['alias']}",
+        f"Load it by: mlflow.pyfunc.load_model({registered['model_uri']!r})",
+        "",
+        "Recommended for the example shopper",
+    ]
+    sample = registered["sample"]
+    width = max((len(product["title"]) for product in sample), default=0)
+    for rank, product in enumerate(sample, start=1):
+        lines.append(f"{rank:3d}  {product['title'].ljust(width)}  {product['score']:.4f}  {product['gid']}")
+    return "\n".join(lines)
+
+
+def summarise_run(runs: Path) -> str:
+    """Returns the closing report of a run.
+
+    Args:
+        runs: Folder with `evaluation/evaluation.json` and `registered.json`.
+
+    Raises:
+        RunSummaryError: One of them is missing or incomplete.
+    """
+    evaluation = _read(runs / "evaluation" / "evaluation.json", ("full_ranking", "sampled", "num_rows"))
+    registered = _read(runs / "registered.json", ("name", "version", "alias", "model_uri", "sample"))
+    return f"\n{format_evaluation(evaluation)}\n\n{format_registered(registered)}"
+
+
+def _read(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunSummaryError(f"{path} should have been written by the notebooks; it is missing") from None
+    except ValueError as error:
+        raise RunSummaryError(f"{path} should be JSON: {error}") from error
+    if missing := [key for key in keys if key not in document]:
+        raise RunSummaryError(f"{path} should have the keys {list(keys)}. Missing: {missing}")
+    return document

@@ -1,0 +1,285 @@
+"""The one door to Shopify: documents in, plain dicts out, every failure one `ShopifyError`.
+
+Client-credentials grant:
+https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/client-credentials-grant.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import requests
+from gql import GraphQLRequest
+from gql.transport.exceptions import TransportConnectionFailed, TransportError
+from gql.transport.requests import RequestsHTTPTransport
+from graphql import DocumentNode, OperationDefinitionNode, OperationType, parse
+from pydantic import SecretStr
+from requests.auth import AuthBase
+
+from scripts.shopify.answers import Answer, ShopifyError
+from scripts.shopify.settings import Settings
+
+log = logging.getLogger(__name__)
+
+QUERIES = Path(__file__).parent / "queries"
+RENEW_EARLY = 300.0
+"""Seconds before its expiry at which a granted token is replaced."""
+
+
+class _TokenAuth(AuthBase):
+    """Puts the token on each request; holds it as a secret, so that no repr of the transport can show it."""
+
+    def __init__(self, token: SecretStr | None):
+        self.token = token
+        self.expires_at = float("inf")
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.token is not None:
+            request.headers["X-Shopify-Access-Token"] = self.token.get_secret_value()
+        return request
+
+
+@lru_cache
+def _load(name: str) -> tuple[DocumentNode, bool]:
+    """Returns queries/<name>.graphql and whether it is a mutation."""
+    document = parse((QUERIES / f"{name}.graphql").read_text(encoding="utf-8"))
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    if len(operations) != 1:
+        raise ValueError(f"queries/{name}.graphql should hold one operation. Received: {len(operations)}")
+    return document, operations[0].operation is OperationType.MUTATION
+
+
+class ShopifyClient:
+    """Sends the documents of `queries/` to one shop's Admin API.
+
+    Args:
+        settings: Shop and credentials.
+        sleep: Called with the seconds to wait; tests pass their own.
+        clock: Seconds that only ever grow.
+        rng: Source of the jitter on waits.
+        attempts: How often one request is sent at most.
+        timeout: Seconds without an answer after which a request counts as lost.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        rng: np.random.Generator | None = None,
+        attempts: int = 8,
+        timeout: int = 60,
+    ):
+        self.settings = settings
+        self._sleep, self._clock, self._rng = sleep, clock, rng or np.random.default_rng()
+        self._attempts, self._timeout = attempts, timeout
+        self._auth = _TokenAuth(settings.access_token)
+        # Without redirects: requests would carry the token header over to whatever host it is sent to.
+        self._transport = RequestsHTTPTransport(
+            f"{settings.store_url}/admin/api/{settings.api_version}/graphql.json",
+            auth=self._auth,
+            timeout=timeout,
+            allow_redirects=False,
+        )
+        self._transport.connect()
+        self._session: requests.Session = self._transport.session
+        self._session.trust_env = not settings.is_local  # a proxy cannot reach this machine's own store
+        self._status = 0
+        # gql forgets the status of an answer whose body is JSON; 401 and 429 are told by it.
+        self._session.hooks["response"].append(self._remember_status)
+
+    def __repr__(self) -> str:
+        return f"ShopifyClient({self.settings.store_url!r}, api_version={self.settings.api_version!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._transport.close()
+
+    def execute(
+        self, name: str, variables: Mapping[str, Any] | None = None, *, repeatable: bool | None = None
+    ) -> dict[str, Any]:
+        """Runs one document and returns its data.
+
+        THROTTLED and 429 are waited for, since nothing was done yet. Answers of 5xx, INTERNAL_SERVER_ERROR and lost
+        connections are tried again only where repeating is safe.
+
+        Args:
+            name: Document queries/<name>.graphql.
+            variables: Values of its variables.
+            repeatable: Whether sending it twice does no harm; by default true for queries and false for mutations.
+
+        Returns:
+            The answer's `data`.
+
+        Raises:
+            ShopifyError: It was refused, or no answer came after all attempts.
+        """
+        document, is_mutation = _load(name)
+        repeatable = not is_mutation if repeatable is None else repeatable
+        request = GraphQLRequest(document, variable_values=dict(variables or {}))
+        answer, attempt, renewed = Answer(), 0, False
+        while attempt < self._attempts:
+            attempt += 1
+            if self._auth.token is None or self._clock() >= self._auth.expires_at:
+                self._grant_token()
+            answer = self._send(request)
+            if answer.status == 401 and self.settings.access_token is None and not renewed:
+                self._auth.token, renewed = None, True
+                continue
+            wait = answer.wait_before_repeat(repeatable, attempt, self._rng)
+            if wait is None or attempt == self._attempts:
+                break
+            log.info("%s: %s; waiting %.1f s", name, self._redact(answer.reason), wait)
+            self._sleep(wait)
+        if failure := answer.failure(self.settings.api_version):
+            message, code, user_errors = failure
+            tries = f" (after {attempt} attempts)" if attempt > 1 else ""
+            unknown = is_mutation and answer.interrupted
+            raise ShopifyError(self._redact(f"{name}: {message}{tries}"), code, user_errors, unknown)
+        if reason := answer.headers.get("X-Shopify-API-Deprecated-Reason"):
+            log.warning("%s uses something deprecated: %s", name, reason)
+        return dict(answer.data or {})
+
+    def pages(
+        self, name: str, connection_path: str, variables: Mapping[str, Any] | None = None, page_size: int = 100
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Yields the nodes of a connection, one page at a time; a page that costs too much is halved.
+
+        Args:
+            name: Document with the variables `$first` and `$after`, selecting `nodes` and
+                `pageInfo { hasNextPage endCursor }`.
+            connection_path: Where the connection is in the data, as in `products` or `shop.products`.
+            variables: Values of its other variables.
+            page_size: Nodes a page, 1 to 250.
+
+        Yields:
+            Lists of nodes.
+
+        Raises:
+            ShopifyError: As `execute`, or the cursor does not advance.
+        """
+        if not 1 <= page_size <= 250:
+            raise ValueError(f"`page_size` should be from 1 to 250. Received: page_size = {page_size}")
+        after = None
+        while True:
+            try:
+                data: Any = self.execute(name, {**(variables or {}), "first": page_size, "after": after})
+            except ShopifyError as error:
+                if error.code != "MAX_COST_EXCEEDED" or page_size == 1:
+                    raise
+                page_size //= 2
+                continue
+            for key in connection_path.split("."):
+                data = data[key]
+            yield data["nodes"]
+            if not data["pageInfo"]["hasNextPage"]:
+                return
+            if data["pageInfo"]["endCursor"] in (None, after):
+                raise ShopifyError(f"{name}: the cursor {after!r} does not advance")
+            after = data["pageInfo"]["endCursor"]
+
+    def require_scopes(self, *needed: str) -> str:
+        """Checks what the token may do, before anything is done.
+
+        Args:
+            needed: Access scopes such as `write_products`; a write scope includes its read scope.
+
+        Returns:
+            The shop's domain.
+
+        Raises:
+            ShopifyError: Code `SCOPES`, naming the scopes that are missing.
+        """
+        data = self.execute("access")
+        granted = {scope["handle"] for scope in data["currentAppInstallation"]["accessScopes"]}
+        granted |= {scope.replace("write_", "read_", 1) for scope in granted if scope.startswith("write_")}
+        domain = data["shop"]["myshopifyDomain"]
+        if missing := [scope for scope in needed if scope not in granted]:
+            raise ShopifyError(
+                f"The token for {domain} lacks the access scopes {', '.join(missing)}: add them to the app's Admin API "
+                "scopes and install it again",
+                code="SCOPES",
+            )
+        return domain
+
+    def _remember_status(self, response: requests.Response, **_: object) -> None:
+        self._status = response.status_code
+
+    def _send(self, request: GraphQLRequest) -> Answer:
+        self._status, self._transport.response_headers = 0, None
+        try:
+            result = self._transport.execute(request)
+        except TransportConnectionFailed as error:
+            return Answer(problem=str(error), lost=_is_lost(error.__cause__))
+        except TransportError as error:
+            return Answer(self._status, self._transport.response_headers or {}, problem=str(error))
+        errors: Any = result.errors or []
+        if not isinstance(errors, list):  # outside GraphQL proper, `errors` is a string or an object
+            errors = [{"message": str(errors)}]
+        errors = [error if isinstance(error, dict) else {"message": str(error)} for error in errors]
+        cost = (result.extensions or {}).get("cost") or {}
+        return Answer(self._status, self._transport.response_headers or {}, result.data, errors, cost)
+
+    def _redact(self, text: str) -> str:
+        for secret in (self._auth.token, self.settings.access_token, self.settings.client_secret):
+            if secret is not None:
+                text = text.replace(secret.get_secret_value(), "***")
+        return text
+
+    def _grant_token(self) -> None:
+        """Trades client id and secret for a token, kept in memory only."""
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.settings.client_id,
+            "client_secret": self.settings.client_secret.get_secret_value() if self.settings.client_secret else "",
+        }
+        url = f"{self.settings.store_url}/admin/oauth/access_token"
+        problem = ""
+        for attempt in range(1, self._attempts + 1):
+            try:
+                # A no-op auth, so that neither the old token nor a netrc entry goes along.
+                response = self._session.post(
+                    url, data=form, auth=_TokenAuth(None), timeout=self._timeout, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                status, document, problem = 0, {}, str(error)
+            else:
+                status, document = response.status_code, _json_object(response)
+                problem = f"HTTP {status} {document.get('error', '')} {document.get('error_description', '')}".strip()
+            if status == 200 and document.get("access_token"):
+                self._auth.token = SecretStr(str(document["access_token"]))
+                self._auth.expires_at = self._clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
+                return
+            if attempt == self._attempts or not (status in (0, 429) or status >= 500):
+                break
+            self._sleep(min(30.0, 0.5 * 2**attempt) * self._rng.uniform(1.0, 1.25))
+        raise ShopifyError(
+            f"Shopify granted no token for client id {self.settings.client_id}: {self._redact(problem)}. Check the id, "
+            "the secret, and that the app is installed on a shop of the app's own organisation",
+            code="UNAUTHORIZED",
+        )
+
+
+def _is_lost(cause: BaseException | None) -> bool:
+    """Whether a connection broke, rather than a request that could not be sent at all."""
+    broken = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    return isinstance(cause, broken) and not isinstance(cause, requests.exceptions.SSLError)
+
+
+def _json_object(response: requests.Response) -> dict[str, Any]:
+    try:
+        document = response.json()
+    except requests.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}

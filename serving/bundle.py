@@ -1,0 +1,222 @@
+"""Model bundle on disk: verify every byte, then open it.
+
+A bundle is a folder with two ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
+SHA-256 of every other file. Nothing in it is executed or unpickled.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.tables import (
+    BundleError,
+    Catalogue,
+    StoredEvents,
+    Vocabulary,
+    read_catalogue,
+    read_events,
+    read_vocabulary,
+)
+
+__all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Sizes", "open_bundle"]
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
+VOCABULARIES = ("item", "category", "user")
+REQUIRED_FILES = (
+    "arrays.safetensors",
+    "catalogue.parquet",
+    "events.parquet",
+    "example.json",
+    *(f"vocabulary_{feature}.parquet" for feature in VOCABULARIES),
+)
+
+
+class _Frozen(BaseModel):
+    # Keys that this version does not know are kept out, not refused: a newer writer may add some within one
+    # format version, and every byte is covered by the hashes anyway.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Sizes(_Frozen):
+    """Sizes of the network and its tables; vocabularies count index 0."""
+
+    num_items: int = Field(ge=1)
+    num_categories: int = Field(ge=1)
+    num_users: int = Field(ge=1)
+    max_seq_length: int = Field(ge=1)
+    num_products: int = Field(ge=1)
+
+
+class GraphEntry(_Frozen):
+    """One ONNX graph as `bundle.json` lists it."""
+
+    file: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Manifest(_Frozen):
+    """`bundle.json`, format version 1."""
+
+    format_version: Literal[1]
+    model: str
+    created_at: str
+    features: dict[str, tuple[str, ...]]
+    sizes: Sizes
+    graphs: dict[str, GraphEntry]
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    library_versions: dict[str, str]
+    data_fingerprint: str
+    sha256: dict[str, str]
+    pad_to_max_seq_length: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX graph of the bundle: its verified file and the names of its inputs and outputs, in order."""
+
+    file: Path
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened, verified model bundle.
+
+    Attributes:
+        path: Folder of the bundle.
+        manifest: `bundle.json`.
+        encode: Graph from a history to the shopper's state tensors.
+        score: Graph from state tensors and candidates to logits.
+        catalogue: Products that can be recommended, in catalogue order.
+        vocabularies: "item", "category" and "user".
+        events: Stored last events of known shoppers.
+        example: A request with its answer as the trained network gave it.
+        fingerprint: SHA-256 of `bundle.json`, which covers every other file.
+    """
+
+    path: Path
+    manifest: Manifest
+    encode: Graph
+    score: Graph
+    catalogue: Catalogue
+    vocabularies: Mapping[str, Vocabulary]
+    events: StoredEvents
+    example: Mapping[str, Any]
+    fingerprint: str
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Verifies a bundle's format and the SHA-256 of every file, and opens it.
+
+    Args:
+        path: Folder of the bundle.
+
+    Raises:
+        BundleError: The folder is no bundle, has another format version, lacks a key or a file, has a file that
+            `bundle.json` does not list, a file with changed bytes, or tables that contradict each other.
+    """
+    folder = Path(path)
+    document = _read_json(folder / MANIFEST)
+    manifest = _manifest(folder, document)
+    _verify_files(folder, manifest)
+    sizes = manifest.sizes
+    vocabularies = {
+        feature: read_vocabulary(folder / f"vocabulary_{feature}.parquet", size)
+        for feature, size in zip(VOCABULARIES, (sizes.num_items, sizes.num_categories, sizes.num_users), strict=True)
+    }
+    encode, score = _graphs(folder, manifest)
+    return Bundle(
+        path=folder,
+        manifest=manifest,
+        encode=encode,
+        score=score,
+        catalogue=read_catalogue(folder / "catalogue.parquet", vocabularies["item"], sizes.num_products),
+        vocabularies=vocabularies,
+        events=read_events(folder / "events.parquet", sizes.num_items),
+        example=_read_json(folder / "example.json"),
+        fingerprint=_sha256(folder / MANIFEST),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{path} is missing; a model bundle is a folder that contains it") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} should be a readable JSON file: {error}") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{path} should hold a JSON object. Received: {type(document).__name__}")
+    return document
+
+
+def _manifest(folder: Path, document: dict[str, Any]) -> Manifest:
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{folder / MANIFEST}: `format_version` should be {FORMAT_VERSION}. Received: {version!r}. "
+            "Export the bundle again with this version of the code"
+        )
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors(include_url=False))
+        raise BundleError(f"{folder / MANIFEST}: {problems}") from None
+
+
+def _verify_files(folder: Path, manifest: Manifest) -> None:
+    listed = set(manifest.sha256)
+    for name in sorted(listed):
+        parts = PurePosixPath(name).parts
+        # `bundle.json` may come from anywhere: no name in it may lead out of the folder, on any system.
+        if not parts or name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0"):
+            raise BundleError(f"{folder / MANIFEST}: file names should stay inside the bundle. Received: {name!r}")
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()} - {MANIFEST}
+    if missing := sorted((listed | set(REQUIRED_FILES)) - present):
+        raise BundleError(f"Bundle {folder} lacks files: {', '.join(missing)}")
+    if extra := sorted(present - listed):
+        raise BundleError(f"Bundle {folder} has files that {MANIFEST} does not list: {', '.join(extra)}")
+    for name, expected in sorted(manifest.sha256.items()):
+        received = _sha256(folder / name)
+        if received != expected:
+            raise BundleError(
+                f"Bundle file {folder / name} has changed: SHA-256 expected {expected}, received {received}"
+            )
+
+
+def _graphs(folder: Path, manifest: Manifest) -> tuple[Graph, Graph]:
+    for name in ("encode", "score"):
+        if name not in manifest.graphs:
+            raise BundleError(
+                f"{folder / MANIFEST}: `graphs` should have {name!r}. Received: {sorted(manifest.graphs)}"
+            )
+        if manifest.graphs[name].file not in manifest.sha256:
+            raise BundleError(f"{folder / MANIFEST}: `graphs.{name}.file` should be a file listed in `sha256`")
+    encode, score = (
+        Graph(file=folder / entry.file, inputs=entry.inputs, outputs=entry.outputs)
+        for entry in (manifest.graphs["encode"], manifest.graphs["score"])
+    )
+    for what, received, expected in (
+        ("encode inputs", encode.inputs, ENCODE_INPUTS),
+        ("score inputs", score.inputs, (*encode.outputs, "candidates")),
+        ("score outputs", score.outputs, ("scores",)),
+    ):
+        if sorted(received) != sorted(expected):
+            raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")
+    return encode, score
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,86 @@
+"""Typed configuration of serving: ranking defaults and where the model is registered."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+DEFAULT_CONFIG_PATH = Path(__file__).with_name("model_serve_config.yaml")
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class ConfigError(ValueError):
+    """The serving configuration is missing, unreadable or has a wrong key or value."""
+
+
+class ServeConfig(BaseModel):
+    """How products are ranked, and under which name the model is registered.
+
+    Unknown keys are refused, so that a misspelt key cannot silently keep its default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    k: int = Field(default=16, ge=1, description="Products to recommend when a request does not say how many.")
+    recommend_seen: bool = Field(
+        default=False, description="Whether products of the shopper's history may be recommended by default."
+    )
+    candidate_chunk_size: int = Field(
+        default=4096, ge=1, description="Candidates scored in one call of the score graph; bounds its memory."
+    )
+    intra_op_num_threads: int = Field(
+        default=1,
+        ge=0,
+        description="Threads inside one ONNX Runtime call. 1 is fastest for one shopper at a time; 0 lets it choose.",
+    )
+    registered_model_name: NonEmpty = Field(
+        default="slirec_shopify_model",
+        description="Name in the registry; `catalog.schema.model` in Unity Catalog. SLIREC_MODEL_NAME overrides.",
+    )
+    alias: NonEmpty = Field(default="champion", description="Registry alias that clients load the model by.")
+    experiment_name: NonEmpty = Field(
+        default="slirec_shopify", description="MLflow experiment of new runs. MLFLOW_EXPERIMENT_NAME overrides."
+    )
+    example_tolerance: float = Field(
+        default=1e-5, gt=0, description="Largest accepted difference from the bundle's example scores on reload."
+    )
+    reload_timeout_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds that reloading and scoring in a clean process may take."
+    )
+
+
+def serve_config(values: dict[str, Any]) -> ServeConfig:
+    """Returns the configuration with `values` over the defaults.
+
+    Args:
+        values: Keys and values of `ServeConfig`; the rest keep their defaults.
+
+    Raises:
+        ConfigError: An unknown key or a wrong value, named.
+    """
+    try:
+        return ServeConfig(**values)
+    except ValidationError as error:
+        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors(include_url=False))
+        raise ConfigError(f"Serving configuration: {problems}") from None
+
+
+def load_config(path: str | os.PathLike[str] = DEFAULT_CONFIG_PATH) -> ServeConfig:
+    """Reads a YAML file of `ServeConfig` keys.
+
+    Args:
+        path: YAML file; by default `model_serve_config.yaml` beside this module.
+
+    Raises:
+        ConfigError: The file is missing, is not a YAML mapping, or has an unknown key or a wrong value.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Serving configuration {path} should be a readable YAML file: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"Serving configuration {path} should be a mapping. Received: {type(document).__name__}")
+    return serve_config({str(key): value for key, value in document.items()})

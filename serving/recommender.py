@@ -1,0 +1,185 @@
+"""Ranks the whole inventory for one shopper with ONNX Runtime.
+
+The history is encoded once; its state is then scored against the candidates in chunks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.bundle import Bundle
+from serving.config import ServeConfig
+from serving.network import History, Network
+from serving.ranking import popularity_shares, sigmoid, top_k
+from serving.requests import Request, RequestError, parse_request
+
+__all__ = ["Recommendation", "Recommender", "RequestError"]
+
+_Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Products for one shopper, best first.
+
+    Attributes:
+        item_ids: Shopify GIDs (for a candidate that is not in the catalogue: its id as received).
+        scores: In [0, 1], falling: the sigmoid of the network's logit, or the popularity share.
+        handles: Product handles ("" for a candidate that is not in the catalogue).
+        message: What was unusual about the request; None when all was well. Holds no shopper data.
+    """
+
+    item_ids: list[str]
+    scores: list[float]
+    handles: list[str]
+    message: str | None
+
+
+class Recommender:
+    """Ranks the products of a bundle's catalogue. Thread-safe and deterministic; keeps no state between requests."""
+
+    def __init__(self, bundle: Bundle, config: ServeConfig | None = None) -> None:
+        """Opens the two graphs.
+
+        Args:
+            bundle: Opened bundle.
+            config: Defaults of requests, chunk size and threads; by default `ServeConfig()`.
+
+        Raises:
+            BundleError: A graph cannot be opened or has other inputs or outputs than `bundle.json` says.
+        """
+        self.bundle = bundle
+        self.config = config or ServeConfig()
+        self._network = Network(bundle, self.config)
+        self._item_index = bundle.vocabularies["item"].index
+        catalogue = bundle.catalogue
+        self._trained = catalogue.item_ids > 0
+        # A product that training never saw has no standing in the popularity ranking either.
+        self._popularity = popularity_shares(np.where(self._trained, catalogue.popularity, 0))
+
+    def recommend(
+        self,
+        user_id: str | None = None,
+        items: Sequence[str] = (),
+        timestamps: Sequence[str | int | float] = (),
+        *,
+        k: int | None = None,
+        recommend_seen: bool | None = None,
+        candidate_ids: Sequence[str] = (),
+        now: str | int | float | None = None,
+    ) -> Recommendation:
+        """Returns the best products for one shopper.
+
+        The history is, in this order: the given events whose handle the network knows (others are skipped, with a
+        message); the stored last events of a known `user_id`; none, and then products are ranked by popularity, with
+        a message. Of a history longer than `max_seq_length` the latest events are read, while the time features still
+        count from its first event. Products that training never saw score 0 and come last.
+
+        Args:
+            user_id: The shopper; None or "" for an anonymous one.
+            items: Product handles.
+            timestamps: One an item, UNIX seconds or (above 1e11) milliseconds, as numbers or text, in any order.
+            k: Products wanted; by default `config.k`. Fewer are returned where there are not as many.
+            recommend_seen: Whether products of the history may be recommended; by default `config.recommend_seen`.
+            candidate_ids: Handles or GIDs to choose among; empty = the whole catalogue. Repeated ones count once;
+                ones that are not in the catalogue score 0 and come last, with a message.
+            now: Time of the recommendation, like `timestamps`; by default, and at the least, the latest event's.
+
+        Raises:
+            RequestError: Lists of unequal length, a timestamp that is no time, a `k` that is no positive integer, or
+                an argument of another type.
+        """
+        request = parse_request(
+            user_id,
+            items,
+            timestamps,
+            k=k,
+            recommend_seen=recommend_seen,
+            candidate_ids=candidate_ids,
+            now=now,
+            config=self.config,
+        )
+        notes: list[str] = []
+        history, seen = self._resolve(request, notes)
+        rows, absent = self._candidates(request, seen, notes)
+        return self._answer(history, rows, absent, request.k, notes)
+
+    def _resolve(self, request: Request, notes: list[str]) -> tuple[History | None, set[int]]:
+        """History to encode (None: nothing is known), and the catalogue rows that the shopper has seen."""
+        catalogue = self.bundle.catalogue
+        ids = np.array([self._item_index.get(handle or "", 0) for handle in request.handles], np.int32)
+        known = ids > 0
+        seen = {row for handle in request.handles if (row := catalogue.row_of_handle.get(handle or "")) is not None}
+        if skipped := len(ids) - int(known.sum()):
+            notes.append(f"{skipped} of {len(ids)} items are not known to the model and were skipped.")
+        if known.any():
+            times = request.timestamps[known]
+            # An unknown product is skipped, but its event still shows when the shopper was last active.
+            now = _now(request.now, int(request.timestamps[-1]), notes)
+            return History(ids[known], times, int(times[0]), now), seen
+        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
+        if stored is not None:
+            seen.update(int(row) for row in catalogue.row_of_item[stored.seen] if row >= 0)
+            kept = stored.items > 0
+            if kept.any():
+                if len(ids):
+                    notes.append("The shopper's stored events were used instead.")
+                now = _now(request.now, int(stored.timestamps[-1]), notes)
+                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, now), seen
+        notes.append("Nothing is known of this shopper: products are ranked by popularity.")
+        return None, seen
+
+    def _candidates(self, request: Request, seen: set[int], notes: list[str]) -> tuple[_Int64, list[str]]:
+        """Catalogue rows to rank, in catalogue order, and the ids that are not in the catalogue."""
+        eligible = np.ones(len(self.bundle.catalogue), bool)
+        absent: list[str] = []
+        if request.candidate_ids:
+            eligible[:] = False
+            for candidate in request.candidate_ids:
+                row = self.bundle.catalogue.row_of(candidate)
+                if row is None:
+                    absent.append(candidate)
+                else:
+                    eligible[row] = True
+        if absent:
+            count = len(request.candidate_ids)
+            notes.append(
+                f"{len(absent)} of {count} candidate ids are not in the catalogue; they score 0 and come last."
+            )
+        if not request.recommend_seen:
+            eligible[list(seen)] = False
+            absent = [candidate for candidate in absent if candidate not in request.handles]
+        return np.flatnonzero(eligible), absent
+
+    def _answer(
+        self, history: History | None, rows: _Int64, absent: list[str], k: int, notes: list[str]
+    ) -> Recommendation:
+        catalogue = self.bundle.catalogue
+        trained = rows[self._trained[rows]]
+        untrained = rows[~self._trained[rows]]
+        if history is None:
+            scores = self._popularity[trained]
+            best = top_k(scores, k)
+            scores = scores[best]
+        else:
+            logits = self._network.logits(self._network.encode([history]), catalogue.item_ids[trained])[0]
+            best = top_k(logits, k)
+            scores = sigmoid(logits[best])
+        chosen = np.concatenate([trained[best], untrained])[:k]
+        absent = absent[: k - len(chosen)]
+        zeros = [0.0] * (len(chosen) + len(absent) - len(best))
+        return Recommendation(
+            item_ids=catalogue.gids.take(chosen).to_pylist() + absent,
+            scores=scores.tolist() + zeros,
+            handles=catalogue.handles.take(chosen).to_pylist() + [""] * len(absent),
+            message=" ".join(notes) or None,
+        )
+
+
+def _now(asked: int | None, latest: int, notes: list[str]) -> int:
+    """Time of the recommendation: never before the latest event, where the time features would turn negative."""
+    if asked is not None and asked < latest:
+        notes.append("`now` lies before the latest event; the time of that event was used.")
+    return latest if asked is None else max(asked, latest)

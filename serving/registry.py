@@ -1,0 +1,230 @@
+"""Logs a model bundle as a pyfunc, registers it, and proves that what was registered answers in a clean process.
+
+Where things go is MLflow's own environment: MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI, MLFLOW_EXPERIMENT_NAME, and
+SLIREC_MODEL_NAME for the registered name. Without them: SQLite and artifacts in the repository's folder.
+"""
+
+import fcntl
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "RegisteredVersion",
+    "RegistryError",
+    "log_and_register",
+    "prepare_tracking",
+    "reload_and_score",
+    "signature",
+]
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+
+import mlflow
+import mlflow.pyfunc as pyfunc
+from mlflow.client import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from serving.bundle import Bundle, open_bundle
+from serving.clean_process import RegistryError, reload_in_clean_process
+from serving.config import ServeConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
+# Configuration that travels with the model; the rest is about where it is registered.
+RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "intra_op_num_threads"}
+# What the pyfunc imports. mlflow-skinny is the part of MLflow that loads and serves models.
+REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A version in the model registry: `model_uri` is `models:/<name>/<version>`, `run_id` the run it belongs to."""
+
+    name: str
+    version: str
+    model_uri: str
+    run_id: str
+
+
+def signature(config: ServeConfig) -> ModelSignature:
+    """Columns in and out, and parameters with their production defaults.
+
+    Written by hand: inference types the empty default of `candidate_ids` as a list of times.
+    """
+    text, texts = DataType.string, Array(DataType.string)
+    return ModelSignature(
+        inputs=Schema([ColSpec(text, "userId"), ColSpec(texts, "items"), ColSpec(texts, "timestamps")]),
+        outputs=Schema([ColSpec(texts, "itemIds"), ColSpec(Array(DataType.double), "preds")]),
+        params=ParamSchema(
+            [
+                ParamSpec("k", DataType.long, config.k),
+                ParamSpec("recommend_seen", DataType.boolean, config.recommend_seen),
+                ParamSpec("candidate_ids", text, [], shape=(-1,)),
+                ParamSpec("now", DataType.long, 0),
+            ]
+        ),
+    )
+
+
+def prepare_tracking(experiment_name: str = "slirec_shopify") -> str:
+    """Points MLflow at its tracking store, creates what is missing there, and returns the experiment's id.
+
+    Safe to call from several processes at once: a new SQLite file is initialised under a lock, since MLflow leaves a
+    broken database behind when two processes create it together.
+
+    Args:
+        experiment_name: Used unless MLFLOW_EXPERIMENT_NAME is set.
+
+    Raises:
+        RegistryError: The store cannot be reached, or the experiment was deleted.
+    """
+    # A uv.lock in the working folder would be logged with the model and make its environment unbuildable.
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    if not mlflow.is_tracking_uri_set() and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{REPOSITORY / 'mlflow.db'}")
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment_name
+    uri = mlflow.get_tracking_uri()
+    database = Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    with _mlflow_errors("open the tracking store"), _exclusive(database):
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # Said outright: MLflow would put them below the folder that this process happens to run in.
+            artifacts = None if database is None else (database.parent / "mlruns").as_uri()
+            return client.create_experiment(name, artifact_location=artifacts)
+    if experiment.lifecycle_stage != "active":
+        raise RegistryError(f"MLflow experiment {name!r} is deleted. Restore it, or set MLFLOW_EXPERIMENT_NAME")
+    return experiment.experiment_id
+
+
+def log_and_register(
+    bundle_path: str | os.PathLike[str],
+    config: ServeConfig | None = None,
+    *,
+    name: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    tags: Mapping[str, str] | None = None,
+    run_id: str | None = None,
+) -> RegisteredVersion:
+    """Logs the bundle as a models-from-code pyfunc, registers it and sets the alias.
+
+    Args:
+        bundle_path: Folder of the bundle; verified first.
+        config: Serving configuration; it travels with the model.
+        name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
+        metrics: Figures to link with the model; characters that MLflow refuses are replaced (`ndcg@10`: `ndcg_at_10`).
+        tags: Tags of the version, beside the bundle's fingerprints.
+        run_id: The training run. Where the tracking store does not know it, a new run is started.
+
+    Raises:
+        BundleError: The bundle cannot be trusted.
+        RegistryError: MLflow refused.
+    """
+    config = config or ServeConfig()
+    bundle = open_bundle(bundle_path)
+    experiment_id = prepare_tracking(config.experiment_name)
+    name = name or os.environ.get("SLIREC_MODEL_NAME") or config.registered_model_name
+    all_tags = {
+        "bundle_sha256": bundle.fingerprint,
+        "data_fingerprint": bundle.manifest.data_fingerprint,
+        "bundle_created_at": bundle.manifest.created_at,
+        **(tags or {}),
+    }
+    with _mlflow_errors(f"register {name!r}"):
+        client = MlflowClient()
+        known = _known_run(client, run_id)
+        run_tags = {} if known or run_id is None else {"training_run_id": run_id}
+        with mlflow.start_run(run_id=known, experiment_id=None if known else experiment_id, tags=run_tags) as run:
+            info = _log_model(bundle, config, all_tags)
+            if metrics:
+                mlflow.log_metrics({_metric_name(k): v for k, v in metrics.items()}, model_id=info.model_id)
+        registered = mlflow.register_model(info.model_uri, name, tags=all_tags)
+        client.set_registered_model_alias(name, config.alias, registered.version)
+    number = str(registered.version)
+    return RegisteredVersion(name, number, f"models:/{name}/{number}", run.info.run_id)
+
+
+def reload_and_score(model_uri: str, config: ServeConfig | None = None) -> list[dict[str, Any]]:
+    """Loads a logged model in a clean process, scores its input example, and compares with the bundle's example.
+
+    The process has neither TensorFlow nor Keras, refuses pickles, and runs in an empty folder.
+
+    Args:
+        model_uri: `models:/<name>@<alias>`, `models:/<name>/<version>` or any other URI that MLflow loads.
+        config: Tolerance and time limit.
+
+    Returns:
+        The model's answer: one `{"itemIds", "preds"}` a row of the example.
+
+    Raises:
+        RegistryError: The process failed or took too long, or its answer differs from the example.
+    """
+    # Set in this process only, they would not reach the other one.
+    uris = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
+    return reload_in_clean_process(model_uri, config or ServeConfig(), uris)
+
+
+def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> Any:
+    example, manifest = bundle.example, bundle.manifest
+    return pyfunc.log_model(
+        name="model",
+        python_model=str(PACKAGE / "slirec_model.py"),
+        artifacts={"bundle": str(bundle.path.resolve())},
+        code_paths=[str(PACKAGE)],
+        signature=signature(config),
+        input_example=(dict(example["request"]), dict(example["params"])),
+        pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+        model_config=config.model_dump(include=RANKING_KEYS),
+        metadata={
+            "format_version": manifest.format_version,
+            "features": {k: list(v) for k, v in manifest.features.items()},
+        },
+        params={key: str(value) for key, value in manifest.config.items() if not isinstance(value, dict | list)},
+        tags=dict(tags),
+    )
+
+
+def _known_run(client: MlflowClient, run_id: str | None) -> str | None:
+    """`run_id` where the tracking store has it and it is not deleted."""
+    if run_id is None:
+        return None
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run_id if run.info.lifecycle_stage == "active" else None
+
+
+def _metric_name(name: str) -> str:
+    named = name.replace("@", "_at_")
+    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in named)
+
+
+@contextmanager
+def _mlflow_errors(what: str) -> Generator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"MLflow could not {what}: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _exclusive(database: Path | None) -> Generator[None]:
+    """Holds a lock file beside a SQLite database; does nothing for a server, which keeps order itself."""
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file closes, also when the process dies
+        yield

@@ -1,0 +1,243 @@
+"""The Parquet tables of a model bundle, as columns: catalogue, vocabularies, stored events.
+
+Text stays in Arrow columns and numbers in NumPy arrays, so that a large catalogue or fleet of shoppers costs no Python
+object per row beyond the keys of the look-up dictionaries.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+
+_INT32_LIST = pa.list_(pa.int32())
+_INT64_LIST = pa.list_(pa.int64())
+
+
+class BundleError(ValueError):
+    """A model bundle that cannot be trusted or read."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Values of a categorical feature by id; id 0 is the unknown value.
+
+    Attributes:
+        values: (size,) Arrow strings; the first is null.
+    """
+
+    values: Any
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Value -> id, without the unknown value. Built on first use."""
+        return {value: id_ for id_, value in enumerate(self.values.to_pylist()) if id_}
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Products that can be recommended, one row each, in catalogue order.
+
+    Attributes:
+        item_ids: (P,) int32 item ids; 0 = never seen in training.
+        popularity: (P,) int64 interactions in the training data.
+        handles, gids, titles, categories: (P,) Arrow strings.
+        row_of_handle, row_of_gid: Row by handle and by GID.
+        row_of_item: (num_items,) row by item id; -1 where the item is not in the catalogue.
+    """
+
+    item_ids: Int32
+    popularity: Int64
+    handles: Any
+    gids: Any
+    titles: Any
+    categories: Any
+    row_of_handle: Mapping[str, int]
+    row_of_gid: Mapping[str, int]
+    row_of_item: Int64
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def row_of(self, identifier: str) -> int | None:
+        """Row of the product with this handle or GID; None where there is none."""
+        row = self.row_of_handle.get(identifier)
+        return self.row_of_gid.get(identifier) if row is None else row
+
+
+@dataclass(frozen=True)
+class StoredHistory:
+    """Last events of one known shopper, oldest first.
+
+    Attributes:
+        items: (n,) int32 item ids.
+        timestamps: (n,) int64 UNIX seconds.
+        first_timestamp: Time of the shopper's very first event, which may lie before `timestamps`.
+        seen: Item ids that the shopper ever touched.
+    """
+
+    items: Int32
+    timestamps: Int64
+    first_timestamp: int
+    seen: Int32
+
+
+@dataclass(frozen=True)
+class StoredEvents:
+    """Last events of all known shoppers, as flat columns with offsets."""
+
+    row_of_user: Mapping[str, int]
+    items: Int32
+    timestamps: Int64
+    item_offsets: Int64
+    first_timestamps: Int64
+    seen: Int32
+    seen_offsets: Int64
+
+    def __len__(self) -> int:
+        return len(self.first_timestamps)
+
+    def history(self, user_id: str) -> StoredHistory | None:
+        """Stored history of `user_id`; None for a shopper that the bundle does not know."""
+        row = self.row_of_user.get(user_id)
+        if row is None:
+            return None
+        events = slice(int(self.item_offsets[row]), int(self.item_offsets[row + 1]))
+        seen = slice(int(self.seen_offsets[row]), int(self.seen_offsets[row + 1]))
+        return StoredHistory(
+            items=self.items[events],
+            timestamps=self.timestamps[events],
+            first_timestamp=int(self.first_timestamps[row]),
+            seen=self.seen[seen],
+        )
+
+
+def read_vocabulary(path: Path, size: int) -> Vocabulary:
+    """Reads a vocabulary table whose ids are 0 .. size - 1 in order.
+
+    Raises:
+        BundleError: Other ids, another size, repeated values, or a null value beyond id 0.
+    """
+    columns = _read(path, {"id": pa.int64(), "value": pa.string(), "count": pa.int64()}, nullable=("value",))
+    values = columns["value"]
+    if len(values) != size or not np.array_equal(_numbers(columns["id"]), np.arange(size)):
+        raise BundleError(
+            f"{path}: `id` should be 0 .. {size - 1} in order, as `sizes` says. Received: {len(values)} rows"
+        )
+    if values[1:].null_count or len(values[1:].unique()) != size - 1:
+        raise BundleError(f"{path}: `value` should be unique and not null after id 0")
+    return Vocabulary(values=values)
+
+
+def read_catalogue(path: Path, items: Vocabulary, num_products: int) -> Catalogue:
+    """Reads the catalogue and checks it against the item vocabulary.
+
+    Raises:
+        BundleError: Another number of products, repeated handles, GIDs or item ids, an item id out of range, or an
+            item id whose vocabulary value is not the product's handle.
+    """
+    text = ("handle", "gid", "title", "category")
+    schema = {"item_id": pa.int32(), "popularity": pa.int64(), **{name: pa.string() for name in text}}
+    columns = _read(path, schema)
+    item_ids = _numbers(columns["item_id"])
+    if len(item_ids) != num_products:
+        raise BundleError(f"{path} should have {num_products} products, as `sizes` says. Received: {len(item_ids)}")
+    for name in ("handle", "gid"):
+        if len(columns[name].unique()) != num_products:
+            raise BundleError(f"{path}: `{name}` should be unique")
+    size = len(items.values)
+    if item_ids.min() < 0 or item_ids.max() >= size:
+        raise BundleError(
+            f"{path}: `item_id` should be 0 .. {size - 1}. Received: {item_ids.min()} .. {item_ids.max()}"
+        )
+    trained = np.flatnonzero(item_ids)
+    row_of_item = np.full(size, -1, np.int64)
+    row_of_item[item_ids[trained]] = trained
+    named = items.values.take(pa.array(item_ids[trained]))
+    if np.count_nonzero(row_of_item >= 0) != len(trained):
+        raise BundleError(f"{path}: `item_id` should be unique, except 0")
+    if not named.equals(columns["handle"].take(pa.array(trained))):
+        raise BundleError(f"{path}: `handle` should be the item vocabulary's value of `item_id`")
+    return Catalogue(
+        item_ids=item_ids,
+        popularity=_numbers(columns["popularity"]),
+        handles=columns["handle"],
+        gids=columns["gid"],
+        titles=columns["title"],
+        categories=columns["category"],
+        row_of_handle={handle: row for row, handle in enumerate(columns["handle"].to_pylist())},
+        row_of_gid={gid: row for row, gid in enumerate(columns["gid"].to_pylist())},
+        row_of_item=row_of_item,
+    )
+
+
+def read_events(path: Path, num_items: int) -> StoredEvents:
+    """Reads the stored events of known shoppers.
+
+    Raises:
+        BundleError: Repeated shoppers, item ids out of range, or lists of unequal length.
+    """
+    schema = {
+        "user_id": pa.string(),
+        "items": _INT32_LIST,
+        "timestamps": _INT64_LIST,
+        "first_timestamp": pa.int64(),
+        "seen": _INT32_LIST,
+    }
+    columns = _read(path, schema)
+    items, offsets = _lists(columns["items"])
+    timestamps, timestamp_offsets = _lists(columns["timestamps"])
+    seen, seen_offsets = _lists(columns["seen"])
+    if not np.array_equal(offsets, timestamp_offsets):
+        raise BundleError(f"{path}: `items` and `timestamps` should have the same length in every row")
+    for name, ids in (("items", items), ("seen", seen)):
+        if len(ids) and (ids.min() < 0 or ids.max() >= num_items):
+            raise BundleError(f"{path}: `{name}` should be 0 .. {num_items - 1}. Received: {ids.min()} .. {ids.max()}")
+    row_of_user = {user: row for row, user in enumerate(columns["user_id"].to_pylist())}
+    if len(row_of_user) != len(columns["user_id"]):
+        raise BundleError(f"{path}: `user_id` should be unique")
+    return StoredEvents(
+        row_of_user=row_of_user,
+        items=items.astype(np.int32),
+        timestamps=timestamps.astype(np.int64),
+        item_offsets=offsets,
+        first_timestamps=_numbers(columns["first_timestamp"]),
+        seen=seen.astype(np.int32),
+        seen_offsets=seen_offsets,
+    )
+
+
+def _read(path: Path, schema: Mapping[str, Any], nullable: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Columns of a Parquet file, cast to `schema`, each as one Arrow array without nulls (save `nullable`)."""
+    try:
+        # memory_map off: the file may be replaced by a newer bundle while this one still serves.
+        table = pq.read_table(path, memory_map=False)
+        if missing := sorted(set(schema) - set(table.column_names)):
+            raise BundleError(f"{path} lacks columns: {', '.join(missing)}")
+        columns = {name: cast(Any, pc.cast(table[name], type_)).combine_chunks() for name, type_ in schema.items()}
+    except pa.ArrowException as error:
+        raise BundleError(f"{path} should be a Parquet file with columns {dict(schema)}: {error}") from error
+    for name, column in columns.items():
+        inner = column.flatten() if pa.types.is_list(column.type) else column
+        if name not in nullable and (column.null_count or inner.null_count):
+            raise BundleError(f"{path}: `{name}` should have no null values")
+    return columns
+
+
+def _numbers(column: Any) -> npt.NDArray[Any]:
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _lists(column: Any) -> tuple[npt.NDArray[Any], Int64]:
+    """Flat values and (rows + 1,) offsets of a list column."""
+    offsets = _numbers(column.offsets).astype(np.int64)
+    return _numbers(column.flatten()), offsets - offsets[0]

@@ -1,0 +1,246 @@
+"""A bundle through MLflow and back: one SQLite store, one registered version, clean processes that answer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from fake_bundle import GID, T0, build_fake_bundle
+from mlflow.exceptions import MlflowException
+
+from scripts.ml import register_model
+from serving.clean_process import check_example
+from serving.config import ServeConfig
+from serving.registry import RegistryError, log_and_register, prepare_tracking, reload_and_score
+
+NAME = "slirec_shopify_model"
+EXAMPLE = {"userId": "dee", "items": ["shirt", "atlas"], "timestamps": [str(T0), str(T0 + 86_400)]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A fresh tracking store, from a working folder with the files of a uv project."""
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "uv.lock").write_text("version = 1\n")
+    (folder / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
+    path = list(sys.path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "SLIREC_MODEL_NAME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_UV_AUTO_DETECT", "true")  # restored afterwards: prepare_tracking turns it off
+        yield folder
+    sys.path[:] = path  # load_model puts the model's code in front
+
+
+@pytest.fixture(scope="module")
+def bundle(store):
+    return build_fake_bundle(store / "slirec" / "bundle")
+
+
+@pytest.fixture(scope="module")
+def training_run(store):
+    with mlflow.start_run(experiment_id=prepare_tracking()) as run:
+        return run.info.run_id
+
+
+@pytest.fixture(scope="module")
+def registered(bundle, training_run):
+    return log_and_register(bundle, metrics={"ndcg@10": 0.25}, tags={"reason": "test"}, run_id=training_run)
+
+
+@pytest.fixture(scope="module")
+def artifacts(registered):
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=registered.model_uri))
+
+
+@pytest.fixture(scope="module")
+def model(registered):
+    return mlflow.pyfunc.load_model(f"models:/{NAME}@champion")
+
+
+def test_version_run_tags_and_metrics(registered, training_run, bundle):
+    assert (registered.name, registered.version, registered.model_uri) == (NAME, "1", f"models:/{NAME}/1")
+    assert registered.run_id == training_run
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias(NAME, "champion")
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    assert version.version == 1 or version.version == "1"
+    assert version.tags["reason"] == "test"
+    assert version.tags["data_fingerprint"] == manifest["data_fingerprint"]
+    assert len(version.tags["bundle_sha256"]) == 64
+    assert client.get_run(training_run).data.metrics == {"ndcg_at_10": 0.25}
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert logged.params == {"learning_rate": "0.001"}
+    assert {metric.key: metric.value for metric in logged.metrics} == {"ndcg_at_10": 0.25}
+
+
+def test_signature_is_the_contract(model):
+    assert model.metadata.signature.to_dict() == {
+        "inputs": json.dumps(
+            [
+                {"type": "string", "name": "userId", "required": True},
+                {"type": "array", "items": {"type": "string"}, "name": "items", "required": True},
+                {"type": "array", "items": {"type": "string"}, "name": "timestamps", "required": True},
+            ]
+        ),
+        "outputs": json.dumps(
+            [
+                {"type": "array", "items": {"type": "string"}, "name": "itemIds", "required": True},
+                {"type": "array", "items": {"type": "double"}, "name": "preds", "required": True},
+            ]
+        ),
+        "params": json.dumps(
+            [
+                {"name": "k", "default": 16, "shape": None, "type": "long"},
+                {"name": "recommend_seen", "default": False, "shape": None, "type": "boolean"},
+                {"name": "candidate_ids", "default": [], "shape": [-1], "type": "string"},
+                {"name": "now", "default": 0, "shape": None, "type": "long"},
+            ]
+        ),
+    }
+
+
+def test_what_was_logged_is_code_and_data_but_no_pickle(artifacts, store):
+    files = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*") if path.is_file()}
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", "uv.lock", "pyproject.toml"))]
+    assert {"slirec_model.py", "code/serving/recommender.py", "artifacts/bundle/bundle.json"} <= files
+    code = {Path(name).parts[1] for name in files if name.startswith("code/")}
+    assert code == {"serving"}
+    assert artifacts.is_relative_to(store / "mlruns")
+    requirements = (artifacts / "requirements.txt").read_text().split()
+    assert {line.split("==")[0] for line in requirements} == {
+        *("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
+    }
+    assert all("==" in line for line in requirements)
+    config = yaml.safe_load((artifacts / "MLmodel").read_text())["flavors"]["python_function"]["config"]
+    assert config == {"k": 16, "recommend_seen": False, "candidate_chunk_size": 4096, "intra_op_num_threads": 1}
+
+
+def test_documented_input_forms_give_one_answer(model, bundle):
+    expected = json.loads((bundle / "example.json").read_text())
+    columns = {key: [value] for key, value in EXAMPLE.items()}
+    answers = [model.predict(form) for form in (EXAMPLE, [EXAMPLE], pd.DataFrame([EXAMPLE]), pd.DataFrame(columns))]
+    assert answers == [answers[0]] * 4
+    assert answers[0][0]["itemIds"] == expected["itemIds"]
+    assert answers[0][0]["preds"] == pytest.approx(expected["preds"], abs=1e-5)
+    assert model.predict([EXAMPLE, EXAMPLE]) == answers[0] * 2
+
+
+def test_parameters_pass_the_signature(model):
+    assert len(model.predict(EXAMPLE, params={"k": 1})[0]["itemIds"]) == 1
+    assert len(model.predict(EXAMPLE, params={"recommend_seen": True})[0]["itemIds"]) == 6
+    chosen = model.predict(EXAMPLE, params={"candidate_ids": ["scarf", GID["novel"]]})
+    assert chosen[0]["itemIds"] == [GID["novel"], GID["scarf"]]
+    later = model.predict(EXAMPLE, params={"now": T0 + 9 * 86_400})
+    assert later[0]["preds"][0] > model.predict(EXAMPLE)[0]["preds"][0]
+    with pytest.raises(MlflowException, match="Row 0: `k` should be a positive integer"):
+        model.predict(EXAMPLE, params={"k": 0})
+
+
+def test_reloads_and_scores_without_tensorflow(registered, bundle):
+    expected = json.loads((bundle / "example.json").read_text())
+    (answer,) = reload_and_score(f"models:/{NAME}@champion")
+    assert answer["itemIds"] == expected["itemIds"]
+    assert answer["preds"] == pytest.approx(expected["preds"], abs=1e-5)
+
+
+def test_a_changed_byte_in_the_registered_model_is_refused_on_reload(registered, artifacts):
+    path = artifacts / "artifacts" / "bundle" / "score.onnx"
+    original = path.read_bytes()
+    path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    try:
+        with pytest.raises(RegistryError, match=r"cannot be loaded in a clean process: .*score\.onnx has changed"):
+            reload_and_score(registered.model_uri)
+    finally:
+        path.write_bytes(original)
+
+
+def test_command_line_registers_the_next_version(registered, store, bundle, training_run, capsys, monkeypatch):
+    monkeypatch.setenv("SLIREC_MODEL_NAME", "shop_b")
+    (bundle.parent / "run.json").write_text(json.dumps({"mlflow_run_id": "0" * 32}))  # of another store
+    report = store / "evaluation.json"
+    figures = {"SLi-Rec": {"ndcg@10": 0.5, "note": "x"}, "popularity": {"ndcg@10": 0.1}}
+    report.write_text(
+        json.dumps({"full_ranking": {"seen_out": figures}, "sampled": {"SLi-Rec": {"auc": 0.9}}, "k": 10})
+    )
+    assert register_model.main([str(bundle), "--alias", "candidate", "--evaluation", str(report)]) == 0
+    output = capsys.readouterr().out
+    assert "Registered shop_b version 1 (alias candidate)" in output
+    assert "   1   0.9047  Jeans        gid://shopify/Product/20" in output
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias("shop_b", "candidate")
+    assert version.run_id != training_run
+    run = client.get_run(version.run_id)
+    assert run.data.tags["training_run_id"] == "0" * 32
+    assert run.data.metrics == {"full_ranking/seen_out/ndcg_at_10": 0.5, "sampled/auc": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "bundle.json is missing"),
+        (["slirec/bundle", "--evaluation", "nowhere.json"], "nowhere.json"),
+        (["slirec/bundle", "--config", "nowhere.yaml"], "nowhere.yaml should be a readable YAML file"),
+    ],
+)
+def test_command_line_refuses_in_one_line(store, bundle, capsys, arguments, message):
+    assert register_model.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("register_model: ") and error.count("\n") == 1
+
+
+def test_a_report_without_the_method_is_refused():
+    with pytest.raises(ValueError, match="should have figures of 'SLi-Rec'"):
+        register_model.evaluation_metrics({"full_ranking": {"seen_out": {"popularity": {"hr": 1.0}}}})
+
+
+def test_a_deleted_experiment_is_refused_clearly(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "short-lived")
+    mlflow.MlflowClient().delete_experiment(prepare_tracking())
+    with pytest.raises(RegistryError, match="experiment 'short-lived' is deleted"):
+        prepare_tracking()
+
+
+def test_a_fresh_database_survives_being_opened_by_several_processes(tmp_path):
+    code = "from serving.registry import prepare_tracking; print(prepare_tracking())"
+    environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/new/mlflow.db", "PATH": "/usr/bin:/bin"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate()[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert outputs == [outputs[0]] * 3
+
+
+EXPECTED = {"itemIds": ["a", "b", "c"], "preds": [0.9, 0.5, 0.1]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "sound"),
+    [
+        ("abc", [0.9, 0.5, 0.1], True),
+        ("abc", [0.9 + 9e-6, 0.5, 0.1 - 9e-6], True),
+        ("abd", [0.9, 0.5, 0.1], True),  # a tie on the edge of the list
+        ("abc", [0.9, 0.5 + 2e-5, 0.1], False),
+        ("bac", [0.9, 0.5, 0.1], False),
+        ("adc", [0.9, 0.5, 0.1], False),
+        ("ab", [0.9, 0.5], False),
+        ("abc", [0.9, float("nan"), 0.1], False),
+    ],
+)
+def test_example_is_compared_score_by_score(ids, scores, sound):
+    answer = [{"itemIds": list(ids), "preds": scores}]
+    tolerance = ServeConfig().example_tolerance
+    if sound:
+        check_example(answer, EXPECTED, tolerance)
+    else:
+        with pytest.raises(RegistryError):
+            check_example(answer, EXPECTED, tolerance)

@@ -1,0 +1,260 @@
+"""The folder of encoded sequences (contract 3) and what is in it.
+
+`sequences.parquet` has one row per interaction; `vocabulary_user.parquet`, `vocabulary_item.parquet` and
+`vocabulary_category.parquet` name the ids; `negatives_valid.parquet` and `negatives_test.parquet` hold the offline
+negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
+from training.data.vocabulary import Vocabulary
+from training.files import sha256_of, write_json
+
+FORMAT_VERSION: Final = 1
+METADATA_FILE: Final = "dataset.json"
+SEQUENCES: Final = "sequences"
+FEATURES: Final = (USER_ID, ITEM_ID, CATEGORY_ID)
+HELD_OUT: Final = SPLITS[1:]
+
+_VOCABULARY_SCHEMA: Final = pa.schema({"id": pa.int32(), "value": pa.string(), "count": pa.int64()})
+SCHEMAS: Final = {
+    SEQUENCES: pa.schema(
+        {
+            USER_ID: pa.int32(),
+            ITEM_ID: pa.int32(),
+            CATEGORY_ID: pa.int32(),
+            TIMESTAMP: pa.int64(),
+            POSITION: pa.int32(),
+            SPLIT: pa.int8(),
+        }
+    ),
+    USER_ID: _VOCABULARY_SCHEMA,
+    ITEM_ID: _VOCABULARY_SCHEMA.append(pa.field(CATEGORY_ID, pa.int32())),
+    CATEGORY_ID: _VOCABULARY_SCHEMA,
+}
+
+
+class DatasetError(ValueError):
+    """A folder that does not hold encoded sequences which this version can read."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSequences:
+    """All interactions as integer columns, sorted by (user, timestamp, position).
+
+    Attributes:
+        user: (N,) int32 user ids, from 1.
+        item: (N,) int32 item ids; 0 = never seen in training.
+        category: (N,) int32 category ids; 0 = never seen in training, or none.
+        timestamp: (N,) int64 UNIX seconds, UTC.
+        position: (N,) int32 place in the user's sequence, from 0.
+        split: (N,) int8 index into `SPLITS`: 0 train, 1 valid, 2 test.
+        vocabularies: "user", "item" and "category".
+        item_category: (num_items,) int32 category id of each item; `item_category[0]` is 0.
+        negatives: "valid" and "test": (n, k) int32 item ids, aligned with `rows(split)`.
+        metadata: The content of `dataset.json`.
+    """
+
+    user: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+    category: npt.NDArray[np.int32]
+    timestamp: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int32]
+    split: npt.NDArray[np.int8]
+    vocabularies: Mapping[str, Vocabulary]
+    item_category: npt.NDArray[np.int32]
+    negatives: Mapping[str, npt.NDArray[np.int32]]
+    metadata: Mapping[str, Any]
+
+    @property
+    def num_users(self) -> int:
+        """Number of user ids, 0 included."""
+        return self.vocabularies[USER_ID].size
+
+    @property
+    def num_items(self) -> int:
+        """Number of item ids, 0 included."""
+        return self.vocabularies[ITEM_ID].size
+
+    @property
+    def num_categories(self) -> int:
+        """Number of category ids, 0 included."""
+        return self.vocabularies[CATEGORY_ID].size
+
+    @cached_property
+    def user_offsets(self) -> npt.NDArray[np.int64]:
+        """(num_users + 1,) int64: the rows of user u are `user_offsets[u]:user_offsets[u + 1]`."""
+        return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
+
+    def rows(self, split: str) -> npt.NDArray[np.int64]:
+        """Returns the row numbers of a split ("train", "valid", "test") that have at least one earlier event.
+
+        Raises:
+            ValueError: If there is no such split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"`split` should be one of {', '.join(SPLITS)}. Received: split = {split!r}")
+        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64)
+
+
+def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
+    """Reads a folder of encoded sequences.
+
+    Args:
+        folder: Folder written by `build_dataset`.
+
+    Returns:
+        The columns as arrays; no Python object per row is made.
+
+    Raises:
+        DatasetError: If the folder is missing or incomplete, or was written in another format version.
+    """
+    path = Path(folder)
+    try:
+        metadata: dict[str, Any] = json.loads((path / METADATA_FILE).read_text(encoding="utf-8"))
+        if metadata.get("format_version") != FORMAT_VERSION:
+            raise DatasetError(
+                f"`format_version` in {path / METADATA_FILE} should be {FORMAT_VERSION}. "
+                f"Received: {metadata.get('format_version')!r}. Run scripts.ml.preprocess again"
+            )
+        tables = {name: _read(path / file_name(name), schema) for name, schema in SCHEMAS.items()}
+        dataset = from_tables(tables, metadata)
+        negatives = {
+            split: _read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
+            for split in HELD_OUT
+        }
+    except (OSError, KeyError, AttributeError, json.JSONDecodeError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"`folder` should hold encoded sequences. Received: {str(path)!r}, in which reading failed with "
+            f"{type(error).__name__}: {error}. Run scripts.ml.preprocess to write it"
+        ) from error
+    return replace(dataset, negatives=negatives)
+
+
+def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> EncodedSequences:
+    """Makes encoded sequences, still without negatives, of tables with the schemas of `SCHEMAS`."""
+    columns: dict[str, Any] = {name: tables[SEQUENCES][name].to_numpy() for name in SCHEMAS[SEQUENCES].names}
+    return EncodedSequences(
+        **columns,
+        vocabularies={
+            name: Vocabulary(
+                values=np.asarray(tables[name]["value"].fill_null("").to_pylist(), dtype=np.str_),
+                counts=tables[name]["count"].to_numpy(),
+            )
+            for name in FEATURES
+        },
+        item_category=tables[ITEM_ID][CATEGORY_ID].to_numpy(),
+        negatives={},
+        metadata=metadata,
+    )
+
+
+def file_name(name: str) -> str:
+    """Returns the file of a table of `SCHEMAS`."""
+    return f"{name}.parquet" if name == SEQUENCES else f"vocabulary_{name}.parquet"
+
+
+def require_replaceable(folder: Path) -> None:
+    """Makes sure that writing to `folder` replaces nothing but older encoded sequences.
+
+    Raises:
+        DatasetError: If it is a file, or a folder with other things in it.
+    """
+    if not folder.exists() or (folder / METADATA_FILE).is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise DatasetError(
+            f"`folder` should be missing, empty, or hold older encoded sequences. Received: {str(folder)!r}, which "
+            "holds something else. Choose another folder"
+        )
+
+
+def write_folder(
+    tables: Mapping[str, pa.Table], dataset: EncodedSequences, metadata: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Writes everything beside `folder` and then swaps it in: a reader sees the old folder or the new one.
+
+    Args:
+        tables: Tables with the schemas of `SCHEMAS`.
+        dataset: The same, with negatives.
+        metadata: Content of `dataset.json` but for the format version and the fingerprint.
+        folder: Folder to write or replace.
+
+    Returns:
+        The complete content of `dataset.json`.
+    """
+    require_replaceable(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        for name, table in tables.items():
+            _write(table, temporary / file_name(name))
+        for split, negatives in dataset.negatives.items():
+            _write(_negatives_table(dataset.rows(split), negatives), temporary / f"negatives_{split}.parquet")
+        fingerprint = sha256_of(*(temporary / file_name(name) for name in SCHEMAS))
+        complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
+        write_json(complete, temporary / METADATA_FILE)
+        _swap(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return complete
+
+
+def _swap(temporary: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(temporary, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    with path.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    table = pq.read_table(path)
+    if not table.schema.equals(schema):
+        raise DatasetError(
+            f"{path} should have the columns {schema.to_string()!r}. Received: {table.schema.to_string()!r}"
+        )
+    return table.combine_chunks()
+
+
+def _negatives_table(rows: npt.NDArray[np.int64], negatives: npt.NDArray[np.int32]) -> pa.Table:
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * negatives.shape[1]
+    return pa.table({"row": rows, "negatives": pa.ListArray.from_arrays(offsets, negatives.ravel())})
+
+
+def _read_negatives(folder: Path, split: str, rows: npt.NDArray[np.int64], num_negatives: int) -> npt.NDArray[np.int32]:
+    path = folder / f"negatives_{split}.parquet"
+    table = pq.read_table(path).combine_chunks()
+    values = table["negatives"].combine_chunks().flatten().to_numpy()
+    if not np.array_equal(table["row"].to_numpy(), rows) or len(values) != len(rows) * num_negatives:
+        raise DatasetError(
+            f"{path} should hold {num_negatives} negatives for each of the {len(rows)} {split} rows. "
+            f"Received: {len(values)} negatives for {table.num_rows} rows. Run scripts.ml.preprocess again"
+        )
+    return values.reshape(len(rows), num_negatives).astype(np.int32, copy=False)

@@ -1,0 +1,214 @@
+"""What a usable interaction is, in one narwhals definition: types, reasons to drop a row, and the report."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import narwhals as nw
+
+from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
+
+REASON: Final = "reason"  # 0 = usable, else 1 + index into DROP_REASONS
+DROP_REASONS: Final = (
+    "label is not 0 or 1",
+    "no user_id",
+    "no item_handle",
+    "timestamp is not UNIX seconds",
+    "label is 0 (not a positive interaction)",
+    "item_handle is not in the catalogue",
+)
+TEXT_COLUMNS: Final = (USER, ITEM, CATEGORY)
+_LATEST_TIMESTAMP: Final = 100_000_000_000  # the year 5138: anything later is milliseconds
+_SPARK: Final = (nw.Implementation.PYSPARK, nw.Implementation.PYSPARK_CONNECT)
+
+Frame = nw.LazyFrame[Any]
+Hold = Callable[[Frame], Frame]
+
+
+class InteractionsError(ValueError):
+    """A file or frame that cannot be used as interactions."""
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What a check of interactions found.
+
+    Attributes:
+        rows_in: Rows looked at.
+        dropped: Number of unusable rows by reason (the first of `DROP_REASONS` that applies to a row); reasons that
+            applied to none are left out.
+    """
+
+    rows_in: int
+    dropped: Mapping[str, int]
+
+    @property
+    def rows_out(self) -> int:
+        """Rows that are usable."""
+        return self.rows_in - sum(self.dropped.values())
+
+
+def typed(native: Any) -> Frame:
+    """Selects the five columns of interactions from any frame and gives them their types, lazily.
+
+    Args:
+        native: pandas, Polars, DuckDB or Spark frame, or a narwhals one.
+
+    Returns:
+        narwhals frame: label and timestamp int64 (null where the value is no whole number), the others text.
+
+    Raises:
+        InteractionsError: If it is no such frame, a column is missing, or a column has an unusable type.
+    """
+    try:
+        frame = nw.from_native(native)
+    except TypeError as error:
+        raise InteractionsError(
+            f"Interactions should be a pandas, Polars, DuckDB or Spark frame. Received: {type(native).__name__}"
+        ) from error
+    columns = frame.collect_schema().names()
+    if missing := [name for name in INTERACTION_COLUMNS if name not in columns]:
+        raise InteractionsError(
+            f"Interactions should have the columns {', '.join(INTERACTION_COLUMNS)}. "
+            f"Missing: {', '.join(missing)}. Received: {', '.join(columns)}"
+        )
+    frame = frame.select(*INTERACTION_COLUMNS)
+    if frame.implementation.is_pandas():
+        # NumPy columns turn whole numbers with gaps into floats and gaps in text into "nan"; Arrow's do neither.
+        pandas_frame = frame.to_native()
+        frame = nw.from_native(pandas_frame.convert_dtypes(dtype_backend="pyarrow"))
+    schema = frame.collect_schema()
+    return cast(Frame, frame.lazy()).select(
+        *(
+            _text(name, schema[name]) if name in TEXT_COLUMNS else _whole_number(name, schema[name])
+            for name in INTERACTION_COLUMNS
+        )
+    )
+
+
+def _text(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
+    return nw.col(name) if dtype == nw.String else nw.col(name).cast(nw.String)
+
+
+def _whole_number(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
+    column = nw.col(name)
+    if dtype.is_integer():
+        return column.cast(nw.Int64)
+    if dtype.is_float():
+        return nw.when(column.is_finite()).then(column.floor()).cast(nw.Int64).alias(name)
+    if dtype == nw.String or dtype == nw.Unknown or dtype == nw.Object:
+        return nw.when(column.str.contains("^-?[0-9]{1,18}$")).then(column).cast(nw.Int64).alias(name)
+    raise InteractionsError(
+        f"Column `{name}` should hold whole numbers ({'UNIX seconds, UTC' if name == TIMESTAMP else '0 or 1'}). "
+        f"Received: {dtype}"
+    )
+
+
+def with_reason(native: Any, catalogue: Iterable[str] | None = None) -> Frame:
+    """Adds the column `REASON` to interactions: 0 where a row is usable, else 1 + index into `DROP_REASONS`.
+
+    Args:
+        native: Interactions, see `typed`.
+        catalogue: Handles of the snapshot; None accepts every handle.
+
+    Returns:
+        narwhals frame, lazy, with text columns that are never null.
+    """
+    frame = typed(native)
+    frame = frame.with_columns(*(nw.col(name).fill_null("") for name in TEXT_COLUMNS))
+    label, timestamp = nw.col(LABEL), nw.col(TIMESTAMP)
+    conditions = [
+        label.is_null() | (label < 0) | (label > 1),
+        nw.col(USER) == "",
+        nw.col(ITEM) == "",
+        timestamp.is_null() | (timestamp <= 0) | (timestamp >= _LATEST_TIMESTAMP),
+        label == 0,
+    ]
+    if catalogue is not None:
+        conditions.append(~nw.col(ITEM).is_in(sorted(set(catalogue))))
+    reason = nw.lit(0)
+    for code in range(len(conditions), 0, -1):
+        reason = nw.when(conditions[code - 1]).then(nw.lit(code)).otherwise(reason)
+    return frame.with_columns(reason.cast(nw.Int32).alias(REASON))
+
+
+def usable(frame: Frame) -> Frame:
+    """Returns the usable rows of a frame made by `with_reason`."""
+    return frame.filter(nw.col(REASON) == 0).select(*INTERACTION_COLUMNS)
+
+
+def report_of(frame: Frame) -> ValidationReport:
+    """Counts the reasons in a frame made by `with_reason`.
+
+    Raises:
+        InteractionsError: If no row is usable.
+    """
+    table = frame.group_by(REASON).agg(nw.len().alias("rows")).collect("pyarrow").to_dict(as_series=False)
+    rows = {int(reason): int(count) for reason, count in zip(table[REASON], table["rows"], strict=True)}
+    dropped = {text: rows[code] for code, text in enumerate(DROP_REASONS, start=1) if code in rows}
+    report = ValidationReport(rows_in=sum(rows.values()), dropped=dropped)
+    if not report.rows_out:
+        why = "; ".join(f"{text}: {count}" for text, count in dropped.items()) or "there are no rows"
+        raise InteractionsError(
+            "Interactions should have at least one usable row: label 1, a user, an item and a timestamp in whole "
+            f"seconds (not milliseconds). Received: {report.rows_in} rows; dropped: {why}"
+        )
+    return report
+
+
+def validate_interactions(native: Any, *, catalogue: Iterable[str] | None = None) -> tuple[Any, ValidationReport]:
+    """Separates usable interactions from the rest and says how many rows were dropped and why.
+
+    Args:
+        native: Interactions as a pandas, Polars, DuckDB or Spark frame.
+        catalogue: Handles of the snapshot; None accepts every handle.
+
+    Returns:
+        The usable rows as a frame of the same engine (exact repetitions are kept: they are interactions), and the
+        report.
+
+    Raises:
+        InteractionsError: If columns are missing or no row is usable.
+    """
+    checked = with_reason(native, catalogue)
+    with engine_errors("Validating interactions"):
+        return usable(checked).to_native(), report_of(checked)
+
+
+@contextmanager
+def engine_errors(what: str) -> Generator[None]:
+    """Turns whatever an engine raises (each has its own family of exceptions) into one `InteractionsError`."""
+    try:
+        yield
+    except (InteractionsError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        raise InteractionsError(f"{what} failed with {type(error).__name__}: {first_line}") from error
+
+
+@contextmanager
+def holding() -> Generator[Hold]:
+    """Yields a function that computes a lazy frame once, so that several results can be derived from it.
+
+    Polars and DuckDB keep the rows in memory; Spark caches them until the end of the context; pandas already has them.
+    """
+    cached: list[Any] = []
+
+    def hold(frame: Frame) -> Frame:
+        native = frame.to_native()
+        engine = cast(nw.Implementation, frame.implementation)
+        if engine == nw.Implementation.DUCKDB:
+            return nw.from_native(native.materialize())
+        if engine in _SPARK:
+            cached.append(native.cache())
+        elif engine == nw.Implementation.POLARS:
+            return nw.from_native(native.collect().lazy())
+        return frame
+
+    try:
+        yield hold
+    finally:
+        for native in cached:
+            native.unpersist()

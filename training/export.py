@@ -1,0 +1,235 @@
+"""Trained network -> model bundle: all that a server needs, and nothing that can run code (contract 4)."""
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from training.config import TrainingConfig
+from training.data.inventory import Inventory
+from training.data.sequences import EncodedSequences
+from training.files import sha256_of, write_json
+from training.models.arrays import named_variables, save_arrays
+from training.models.onnx_graphs import export_graphs
+from training.models.slirec import SliRec
+
+FORMAT_VERSION = 1
+EXAMPLE_K = 16
+LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
+
+
+def export_bundle(
+    model: SliRec,
+    dataset: EncodedSequences,
+    inventory: Inventory,
+    config: TrainingConfig,
+    folder: str | os.PathLike[str],
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the model bundle; a bundle already in `folder` is replaced only when the new one is whole.
+
+    Args:
+        model: Trained network.
+        dataset: What it was trained on; the last events of its shoppers go into the bundle.
+        inventory: Catalogue to recommend from.
+        config: Training configuration.
+        folder: Folder to write.
+        metrics: JSON-able figures to carry along.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ValueError: No product of the inventory occurs in the training data.
+    """
+    target = Path(folder)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        catalogue = catalogue_table(dataset, inventory)
+        graphs = export_graphs(model)
+        for name, graph in graphs.items():
+            (temporary / f"{name}.onnx").write_bytes(graph.SerializeToString())
+        save_arrays(temporary / "arrays.safetensors", named_variables(model.weights), {"model": "sli_rec"})
+        pq.write_table(catalogue, temporary / "catalogue.parquet")
+        for name, table in _vocabulary_tables(dataset).items():
+            pq.write_table(table, temporary / f"vocabulary_{name}.parquet")
+        pq.write_table(events_table(dataset, config.data.max_seq_length), temporary / "events.parquet")
+        write_json(make_example(model, dataset, catalogue, config), temporary / "example.json")
+        manifest = _manifest(model, dataset, len(inventory.products), config, graphs, metrics or {})
+        manifest["sha256"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
+        write_json(manifest, temporary / "bundle.json")
+        _swap(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Puts the finished folder in place; the old one is moved aside first, for renaming over it is not possible."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        os.replace(target, aside)
+    try:
+        os.replace(temporary, target)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def catalogue_table(dataset: EncodedSequences, inventory: Inventory) -> pa.Table:
+    """Returns the inventory with the vocabulary id (0 = never seen in training) and training count of each product."""
+    items = dataset.vocabularies["item"]
+    ids = items.encode(inventory.handles)
+    if not ids.any():
+        raise ValueError(
+            "The inventory should hold products of the training data. Received: none in common; was the dataset made "
+            "from interactions with another shop?"
+        )
+    titles = [str(product["title"]) for product in inventory.products]
+    gids = [str(product["id"]) for product in inventory.products]
+    return pa.table(
+        {
+            "item_id": ids.astype(np.int32),
+            "handle": pa.array(inventory.handles, pa.string()),
+            "gid": pa.array(gids, pa.string()),
+            "title": pa.array(titles, pa.string()),
+            "category": pa.array([inventory.category_of[handle] for handle in inventory.handles], pa.string()),
+            "popularity": np.where(ids > 0, items.counts[ids], 0).astype(np.int64),
+        }
+    )
+
+
+def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
+    """Returns the last events of every known shopper, oldest first, and the ids of all items that they ever touched."""
+    offsets = dataset.user_offsets
+    known = np.arange(1, dataset.num_users)
+    starts, ends = offsets[known], offsets[known + 1]
+    last = np.maximum(starts, ends - max_seq_length)
+    window = _slices(last, ends)
+    users, items = dataset.user.astype(np.int64), dataset.item.astype(np.int64)
+    seen = np.unique(users * dataset.num_items + items)
+    seen_users, seen_items = seen // dataset.num_items, seen % dataset.num_items
+    kept = (seen_users > 0) & (seen_items > 0)
+    seen_offsets = np.searchsorted(seen_users[kept], np.arange(1, dataset.num_users + 1))
+    return pa.table(
+        {
+            "user_id": pa.array(dataset.vocabularies["user"].values[1:], pa.string()),
+            "items": _lists(dataset.item[window].astype(np.int32), ends - last),
+            "timestamps": _lists(dataset.timestamp[window], ends - last),
+            "first_timestamp": dataset.timestamp[starts],
+            "seen": _lists(seen_items[kept].astype(np.int32), np.diff(seen_offsets)),
+        }
+    )
+
+
+def _slices(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the row numbers of all slices, one after another."""
+    lengths = ends - starts
+    before = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+
+
+def _lists(values: NDArray[Any], lengths: NDArray[np.int64]) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def _vocabulary_tables(dataset: EncodedSequences) -> dict[str, pa.Table]:
+    """Returns id, value (null for the unknown value 0) and count for each vocabulary."""
+    tables: dict[str, pa.Table] = {}
+    for name, vocabulary in dataset.vocabularies.items():
+        values: list[str | None] = [None, *(str(value) for value in vocabulary.values[1:])]
+        ids = np.arange(vocabulary.size, dtype=np.int32)
+        tables[name] = pa.table({"id": ids, "value": pa.array(values, pa.string()), "count": vocabulary.counts})
+    return tables
+
+
+def make_example(
+    model: SliRec, dataset: EncodedSequences, catalogue: pa.Table, config: TrainingConfig
+) -> dict[str, Any]:
+    """Returns a request, a real shopper's last three events, and its answer as Keras computes it.
+
+    Whoever loads the bundle can compare: same scores to 1e-5.
+    """
+    lengths = np.diff(dataset.user_offsets)[1:]
+    # Three events known to the vocabulary, of the most active shopper who has them: the documented example.
+    for user in 1 + np.argsort(-lengths, kind="stable"):
+        end = int(dataset.user_offsets[user + 1])
+        events = np.arange(max(int(dataset.user_offsets[user]), end - 3), end)
+        if (dataset.item[events] > 0).all():
+            break
+    else:
+        raise ValueError("No shopper's last events are all in the item vocabulary")
+    pad_to = config.data.max_seq_length if config.model.recommenders_compatible else len(events)
+    items, timestamps = np.zeros((1, pad_to), np.int32), np.zeros((1, pad_to), np.int64)
+    items[0, : len(events)], timestamps[0, : len(events)] = dataset.item[events], dataset.timestamp[events]
+    history = {
+        "items": items,
+        "timestamps": timestamps,
+        "length": np.asarray([len(events)], np.int32),
+        "first_timestamp": dataset.timestamp[events[:1]],
+        "now": dataset.timestamp[events[-1:]],
+    }
+    ids = catalogue["item_id"].to_numpy()
+    open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, dataset.item[events]))
+    logits = np.asarray(model.score(model.encode(history), ids[open_to_choice][None, :].astype(np.int32)))[0]
+    best = np.argsort(-logits, kind="stable")[:EXAMPLE_K]
+    gids = catalogue["gid"].to_pylist()
+    return {
+        "request": {
+            "userId": str(dataset.vocabularies["user"].values[user]),
+            "items": dataset.vocabularies["item"].decode(dataset.item[events]),
+            "timestamps": [str(time) for time in dataset.timestamp[events]],
+        },
+        "params": {"k": EXAMPLE_K, "recommend_seen": False},
+        "itemIds": [gids[place] for place in open_to_choice[best]],
+        "preds": (1.0 / (1.0 + np.exp(-logits[best].astype(np.float64)))).tolist(),
+    }
+
+
+def _manifest(
+    model: SliRec,
+    dataset: EncodedSequences,
+    num_products: int,
+    config: TrainingConfig,
+    graphs: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": config.model.model_type,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "features": {"item": ["item", "category"], "event": ["timestamp"]},
+        "sizes": {
+            "num_items": model.num_items,
+            "num_categories": model.num_categories,
+            "num_users": dataset.num_users,
+            "max_seq_length": config.data.max_seq_length,
+            "num_products": num_products,
+        },
+        "pad_to_max_seq_length": config.model.recommenders_compatible,
+        "graphs": {
+            name: {
+                "file": f"{name}.onnx",
+                "inputs": [entry.name for entry in graph.graph.input],
+                "outputs": [entry.name for entry in graph.graph.output],
+            }
+            for name, graph in graphs.items()
+        },
+        "config": config.model_dump(mode="json"),
+        "metrics": dict(metrics),
+        "library_versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "data_fingerprint": dataset.metadata["fingerprint"],
+    }

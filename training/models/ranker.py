@@ -1,0 +1,103 @@
+"""The trained network as a ranker of the whole vocabulary, and where a run's networks are found."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training.config import TrainingConfig, load_config
+from training.data.batches import history_window
+from training.data.sequences import EncodedSequences
+from training.models.arrays import load_arrays, named_variables
+from training.models.slirec import SliRec
+
+ops: Any = keras.ops  # Keras ships no usable types for its operations
+
+INITIAL, BEST, LAST = "initial.safetensors", "best.safetensors", "last.safetensors"
+CONFIG_FILE = "config.yaml"
+_PAIRS = 400_000  # event-candidate pairs scored at a time: bounds the memory of the attention to about 300 MB
+
+
+class SliRecRanker:
+    """Scores every item of the vocabulary for given rows of a dataset.
+
+    Args:
+        model: The network.
+        max_seq_length: Events of a history that are read.
+        name: Name in tables.
+    """
+
+    def __init__(self, model: SliRec, max_seq_length: int, name: str = "SLi-Rec"):
+        self.model = model
+        self.max_seq_length = max_seq_length
+        self.name = name
+        self._score = tf.function(self._score_graph, reduce_retracing=True)
+
+    def _score_graph(self, history: dict[str, Any]) -> Any:
+        rows = ops.shape(history["items"])[0]
+        candidates = ops.broadcast_to(ops.arange(self.model.num_items, dtype="int32"), (rows, self.model.num_items))
+        return self.model.score(self.model.encode(history), candidates)
+
+    def score(self, dataset: EncodedSequences, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns (len(rows), num_items) logits from the events before each row; column 0 means nothing."""
+        pad_to = self.max_seq_length if self.model.config.recommenders_compatible else None
+        scores = np.zeros((len(rows), self.model.num_items), np.float32)
+        order = np.argsort(dataset.position[rows], kind="stable")  # similar lengths together: little padding
+        start = 0
+        while start < len(order):
+            longest = min(int(dataset.position[rows[order[start:]]].max()), self.max_seq_length)
+            count = max(1, _PAIRS // (self.model.num_items * max(1, longest)))
+            part = order[start : start + count]
+            window = history_window(dataset, rows[part], self.max_seq_length, pad_to)
+            scores[part] = self._score(window.as_inputs()).numpy()
+            start += count
+        return scores
+
+    def probability(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the sigmoid of the logits, which is what recommenders' logloss is computed from."""
+        return 1.0 / (1.0 + np.exp(-np.asarray(scores, np.float64)))
+
+
+def build_model(dataset: EncodedSequences, config: TrainingConfig, synchronized: bool = False) -> SliRec:
+    """Builds an untrained network for the dataset's vocabularies."""
+    return SliRec(
+        config.model,
+        dataset.item_category,
+        dataset.num_categories,
+        init_value=config.train.init_value,
+        seed=config.train.seed,
+        synchronized=synchronized,
+    )
+
+
+def load_model(run_folder: str | os.PathLike[str], dataset: EncodedSequences, which: str = BEST) -> SliRec:
+    """Loads a network of a training run.
+
+    Args:
+        run_folder: Folder of `training.trainer`.
+        dataset: The dataset it was trained on.
+        which: `INITIAL` (before training) or `BEST`.
+
+    Raises:
+        ArraysError: The file is missing or belongs to other vocabularies or another configuration.
+    """
+    folder = Path(run_folder)
+    model = build_model(dataset, load_config(folder / CONFIG_FILE))
+    load_arrays(folder / which, named_variables(model.variables))
+    return model
+
+
+def load_rankers(
+    run_folder: str | os.PathLike[str], dataset: EncodedSequences
+) -> tuple[SliRecRanker | None, SliRecRanker]:
+    """Returns the rankers of a run: before training (None if it was not kept) and the best epoch."""
+    folder = Path(run_folder)
+    length = load_config(folder / CONFIG_FILE).data.max_seq_length
+    before = None
+    if (folder / INITIAL).exists():
+        before = SliRecRanker(load_model(folder, dataset, INITIAL), length, "SLi-Rec before training")
+    return before, SliRecRanker(load_model(folder, dataset), length)

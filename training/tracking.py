@@ -1,0 +1,121 @@
+"""MLflow tracking of a training run: parameters, metrics of each epoch, data set, plots.
+
+Where it goes: `MLFLOW_TRACKING_URI` and MLflow's other usual variables, else SQLite in the repository folder.
+"""
+
+import logging
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from filelock import FileLock
+from matplotlib.figure import Figure
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.exceptions import MlflowException
+
+from training.config import TrainingConfig
+from training.data.sequences import EncodedSequences
+from training.files import write_json
+
+LOGGER = logging.getLogger(__name__)
+REPOSITORY = Path(__file__).resolve().parents[1]
+DEFAULT_EXPERIMENT = "slirec_shopify"
+RUN_FILE = "run.json"
+
+
+def prepare_tracking(tracking_uri: str | None = None) -> str:
+    """Chooses the tracking server and the experiment, and creates what is missing.
+
+    Args:
+        tracking_uri: Overrides `MLFLOW_TRACKING_URI`; without both, `mlflow.db` in the repository folder is used.
+
+    Returns:
+        Id of the experiment `MLFLOW_EXPERIMENT_NAME`, by default `slirec_shopify`.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{REPOSITORY / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
+    if not uri.startswith("sqlite:///"):
+        return str(mlflow.set_experiment(name).experiment_id)
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes that touch a new SQLite store at once break it for good, hence the lock; and without an explicit
+    # location its artifacts would land in whatever folder the first process was started from.
+    with FileLock(f"{database}.lock"):
+        if mlflow.get_experiment_by_name(name) is None:
+            mlflow.create_experiment(name, artifact_location=(database.parent / "mlruns").as_uri())
+        return str(mlflow.set_experiment(name).experiment_id)
+
+
+def metric_name(name: str) -> str:
+    """Returns a name that MLflow accepts: it refuses `@`."""
+    return name.replace("@", "_at_")
+
+
+class Tracker:
+    """An open MLflow run."""
+
+    def __init__(self, run_id: str):
+        self.run_id = run_id
+
+    def log_epoch(self, report: Mapping[str, Any]) -> None:
+        """Logs an epoch's numbers under its number."""
+        values = {metric_name(name): float(value) for name, value in report.items() if name != "epoch"}
+        mlflow.log_metrics(values, step=int(report["epoch"]))
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Logs final figures."""
+        mlflow.log_metrics({metric_name(name): float(value) for name, value in metrics.items()})
+
+    def log_figure(self, figure: Figure, name: str) -> None:
+        """Stores a plot as `plots/<name>.png`."""
+        mlflow.log_figure(figure, f"plots/{name}.png")
+
+
+@contextmanager
+def tracked_run(
+    config: TrainingConfig,
+    dataset: EncodedSequences,
+    run_folder: str | os.PathLike[str],
+    tracking_uri: str | None = None,
+) -> Generator[Tracker]:
+    """Opens the MLflow run of a training folder: the one noted in `run.json` if the server has it, else a new one.
+
+    Args:
+        config: Logged as parameters.
+        dataset: Logged as data set, by fingerprint and sizes.
+        run_folder: Folder of the training run; `run.json` there keeps the run's id for a resume and for registration.
+        tracking_uri: See `prepare_tracking`.
+
+    Yields:
+        The tracker.
+    """
+    prepare_tracking(tracking_uri)
+    note = Path(run_folder) / RUN_FILE
+    with _open_run(note) as run:
+        run_id = str(run.info.run_id)
+        write_json({"mlflow_run_id": run_id}, note)
+        if not run.data.params:
+            document = config.model_dump(mode="json")
+            mlflow.log_params({f"{part}.{name}": v for part, values in document.items() for name, v in values.items()})
+            fingerprint = str(dataset.metadata["fingerprint"])
+            mlflow.set_tags({"data_fingerprint": fingerprint, "model_type": config.model.model_type})
+            sizes = {name: getattr(dataset, name) for name in ("num_users", "num_items", "num_categories")}
+            table = pd.DataFrame([{"interactions": len(dataset.user), **sizes}])
+            data = from_pandas(table, name="encoded_sequences", digest=fingerprint[:36])
+            mlflow.log_input(data, context="training")
+        yield Tracker(run_id)
+
+
+def _open_run(note: Path) -> Any:
+    if note.exists():
+        run_id = str(pd.read_json(note, typ="series")["mlflow_run_id"])
+        try:
+            return mlflow.start_run(run_id=run_id)
+        except MlflowException:
+            LOGGER.warning("MLflow has no run %s any more: starting a new one.", run_id)
+    return mlflow.start_run(run_name="slirec")

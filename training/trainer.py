@@ -1,0 +1,295 @@
+"""Trains SLi-Rec: epochs over batches, validation, early stopping, best checkpoint, exact resume."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import yaml
+from tqdm.auto import tqdm
+
+from training.config import TrainingConfig
+from training.data.batches import training_batches
+from training.data.sequences import EncodedSequences
+from training.evaluation.protocol import evaluate_ranker
+from training.files import atomic_path, write_json
+from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata, save_arrays
+from training.models.ranker import BEST, CONFIG_FILE, INITIAL, LAST, SliRecRanker, build_model
+from training.models.slirec import SliRec
+
+LOGGER = logging.getLogger(__name__)
+EpochReport = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training run ended with.
+
+    Attributes:
+        model: The network of the best epoch.
+        history: One report an epoch: epoch, loss, examples_per_second, seconds and the validation metrics.
+        best_epoch: The epoch that `model` is from, counted from 1.
+        run_folder: Where checkpoints, history and TensorBoard summaries are.
+    """
+
+    model: SliRec
+    history: list[EpochReport]
+    best_epoch: int
+    run_folder: Path
+
+
+def make_strategy(choice: str) -> tf.distribute.Strategy:
+    """Returns the tf.distribute strategy: "auto" mirrors over several GPUs, "mirrored" over all logical devices."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if choice == "mirrored" or (choice == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy([device.name for device in gpus or tf.config.list_logical_devices("CPU")])
+    return tf.distribute.get_strategy()
+
+
+def describe_devices(strategy: tf.distribute.Strategy, config: TrainingConfig) -> str:
+    """Returns one line that says what the network is trained on."""
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = f"{strategy.num_replicas_in_sync} x {'GPU' if gpus else 'CPU'}"
+    xla = ", XLA" if config.device.jit_compile else ""
+    return f"Training on {devices} ({os.cpu_count()} cores on this machine), {config.device.precision}{xla}"
+
+
+class Trainer:
+    """One training run in one folder.
+
+    Args:
+        dataset: Encoded sequences with a training and a validation split.
+        config: Configuration.
+        run_folder: Folder for checkpoints and history. An interrupted run in it is continued, exactly: at most the
+            epoch that was under way is done again.
+        on_epoch: Called with each epoch's report, e.g. to track it.
+        progress: Whether to show progress bars.
+
+    Raises:
+        ValueError: The folder holds a run of another configuration or dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: EncodedSequences,
+        config: TrainingConfig,
+        run_folder: str | os.PathLike[str],
+        on_epoch: Callable[[EpochReport], None] | None = None,
+        progress: bool = True,
+    ):
+        self.dataset = dataset
+        self.config = config
+        self.folder = Path(run_folder)
+        self.on_epoch = on_epoch
+        self.progress = progress
+        self.history: list[EpochReport] = []
+        self.strategy = make_strategy(config.device.strategy)
+        LOGGER.info(describe_devices(self.strategy, config))
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.device.precision)
+        try:
+            with self.strategy.scope():
+                self.model = build_model(dataset, config, synchronized=self.strategy.num_replicas_in_sync > 1)
+                self.optimizer = self._make_optimizer()
+        finally:
+            keras.config.set_dtype_policy(previous)
+        self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
+        self._step = tf.function(self._step_graph, jit_compile=config.device.jit_compile, reduce_retracing=True)
+        self._layer_weights = [
+            weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
+        ]
+
+    def _make_optimizer(self) -> Any:
+        optimizer: Any = keras.optimizers.Adam(self.config.train.learning_rate, name="adam")
+        if self.config.device.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled_adam")
+        optimizer.build(self.model.trainable_variables)
+        return optimizer
+
+    def fit(self) -> TrainingResult:
+        """Trains until the epochs are used up or the validation metric no longer improves.
+
+        Returns:
+            The best network, loaded, and the history.
+        """
+        self._start_or_resume()
+        train = self.config.train
+        with tf.summary.create_file_writer(str(self.folder / "tensorboard")).as_default():
+            for epoch in range(len(self.history) + 1, train.epochs + 1):
+                if train.EARLY_STOP and epoch - 1 - self._best_epoch() >= train.EARLY_STOP > 0 and self.history:
+                    LOGGER.info("No better %s for %d epochs: stopped.", train.eval_metric, train.EARLY_STOP)
+                    break
+                report = self._run_epoch(epoch)
+                self.history.append(report)
+                if self._best_epoch() == epoch:
+                    save_arrays(self.folder / BEST, named_variables(self.model.variables), {"epoch": epoch})
+                # Last of all: what it says has happened is then on disk.
+                save_arrays(self.folder / LAST, self._everything(), self._identity() | {"history": self.history})
+                write_json(self.history, self.folder / "history.json")
+                for name, value in report.items():
+                    tf.summary.scalar(name, value, step=epoch)
+                if self.on_epoch:
+                    self.on_epoch(report)
+        load_arrays(self.folder / BEST, named_variables(self.model.variables))
+        return TrainingResult(self.model, self.history, self._best_epoch(), self.folder)
+
+    def _everything(self) -> dict[str, Any]:
+        """Weights, statistics, random states of dropout, and the optimiser's variables."""
+        optimizer = named_variables(self.optimizer.variables)
+        return named_variables(self.model.variables) | {f"optimizer/{name}": v for name, v in optimizer.items()}
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a run to be continued; more epochs may be asked for."""
+        config = self.config.model_dump(mode="json")
+        for free in ("epochs", "EARLY_STOP"):
+            del config["train"][free]
+        return {"config": config, "data_fingerprint": self.dataset.metadata["fingerprint"]}
+
+    def _start_or_resume(self) -> None:
+        with atomic_path(self.folder / CONFIG_FILE) as temporary:
+            temporary.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        if not (self.folder / LAST).exists():
+            save_arrays(self.folder / INITIAL, named_variables(self.model.variables), {"epoch": 0})
+            return
+        saved = read_metadata(self.folder / LAST)
+        if {name: saved.get(name) for name in self._identity()} != self._identity():
+            raise ValueError(
+                f"{self.folder} holds a run of another configuration or dataset. Choose another folder, or delete it "
+                "(--fresh does) to start anew"
+            )
+        load_arrays(self.folder / LAST, self._everything())
+        self.history = saved["history"]
+        LOGGER.info("Continuing after epoch %d of the run in %s.", len(self.history), self.folder)
+
+    def _best_epoch(self) -> int:
+        metric = f"valid/{self.config.train.eval_metric}"
+        return max(self.history, key=lambda report: report[metric])["epoch"] if self.history else 0
+
+    def _run_epoch(self, epoch: int) -> EpochReport:
+        start = time.perf_counter()
+        total = np.float64(0)
+        done = 0
+        rows = len(self.dataset.rows("train"))
+        bar = tqdm(total=rows, desc=f"epoch {epoch}", unit="example", unit_scale=True, disable=not self.progress)
+        with bar:
+            for batch in self._batches(epoch):
+                size = int(sum(self._sizes(batch["items"])))
+                total += float(self._step(batch, tf.constant(size, tf.float32)))
+                done += size
+                bar.update(size)
+                bar.set_postfix(loss=f"{total / done:.4f}", refresh=False)
+        seconds = time.perf_counter() - start
+        metrics = self._validate()
+        report: EpochReport = {
+            "epoch": epoch,
+            "loss": float(total / done),
+            "examples_per_second": done / seconds,
+            "seconds": seconds,
+            **metrics,
+        }
+        metric = f"valid/{self.config.train.eval_metric}"
+        if metric not in report:
+            raise ValueError(
+                f"`eval_metric` should be one of {', '.join(name.removeprefix('valid/') for name in metrics)}. "
+                f"Received: eval_metric = {self.config.train.eval_metric}"
+            )
+        LOGGER.info("epoch %d: loss %.4f, %s %.4f", epoch, report["loss"], metric, report[metric])
+        return report
+
+    def _validate(self) -> dict[str, float]:
+        evaluations = evaluate_ranker(self.ranker, self.dataset, "valid", progress=self.progress)
+        return {
+            f"valid/{protocol}/{name}": value
+            for protocol, evaluation in evaluations.items()
+            for name, value in evaluation.metrics.items()
+        }
+
+    def _batches(self, epoch: int) -> Any:
+        train, data = self.config.train, self.config.data
+        pad_to = data.max_seq_length if self.config.model.recommenders_compatible else None
+
+        def generate() -> Any:
+            return training_batches(
+                self.dataset,
+                batch_size=train.batch_size,
+                max_seq_length=data.max_seq_length,
+                train_num_ngs=train.train_num_ngs,
+                catalogue_num_ngs=train.catalogue_num_ngs,
+                pad_to=pad_to,
+                rng=np.random.default_rng([train.seed, epoch]),
+            )
+
+        candidates = 1 + train.train_num_ngs + train.catalogue_num_ngs
+        signature = {
+            "items": tf.TensorSpec((None, None), tf.int32),
+            "timestamps": tf.TensorSpec((None, None), tf.int64),
+            "length": tf.TensorSpec((None,), tf.int32),
+            "first_timestamp": tf.TensorSpec((None,), tf.int64),
+            "now": tf.TensorSpec((None,), tf.int64),
+            "candidates": tf.TensorSpec((None, candidates), tf.int32),
+        }
+        batches = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4)
+        return self.strategy.experimental_distribute_dataset(batches)
+
+    def _sizes(self, items: Any) -> list[int]:
+        return [int(part.shape[0]) for part in self.strategy.experimental_local_results(items)]
+
+    def _step_graph(self, batch: dict[str, Any], batch_size: Any) -> Any:
+        losses = self.strategy.run(self._replica_step, args=(batch, batch_size))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _replica_step(self, batch: dict[str, Any], batch_size: Any) -> Any:
+        """One optimisation step on one device's share; returns the share's summed data loss."""
+        train = self.config.train
+        with tf.GradientTape() as tape:
+            logits = self.model(batch, training=True)
+            positive = tf.zeros(tf.shape(logits)[0], tf.int32)  # the positive is the first candidate
+            data_loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(positive, logits))
+            replicas = self.strategy.num_replicas_in_sync
+            loss = data_loss / batch_size + self._regularisation(batch) / replicas
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if train.is_clip_norm:
+            gradients = [tf.clip_by_norm(gradient, train.max_grad_norm) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return data_loss
+
+    def _regularisation(self, batch: dict[str, Any]) -> Any:
+        """L2 as in recommenders: embeddings that occur in the batch, each once, and all other weights."""
+        train = self.config.train
+        loss = tf.constant(0.0)
+        if train.layer_l2:
+            loss += train.layer_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._layer_weights])
+        if train.embed_l2:
+            ids = tf.concat([tf.reshape(batch["items"], [-1]), tf.reshape(batch["candidates"], [-1])], 0)
+            for layer, used in (
+                (self.model.item_embedding, ids),
+                (self.model.cate_embedding, tf.gather(self.model.item_category, ids)),
+            ):
+                # A flag for each row instead of tf.unique, which XLA cannot compile.
+                table = tf.convert_to_tensor(layer.embeddings)
+                flags = tf.math.unsorted_segment_max(tf.ones_like(used, table.dtype), used, tf.shape(table)[0])
+                flags = tf.maximum(flags, 0.0)
+                loss += train.embed_l2 * 0.5 * tf.reduce_sum(tf.reduce_sum(table * table, axis=1) * flags)
+        return loss
+
+
+def train(
+    dataset: EncodedSequences,
+    config: TrainingConfig,
+    run_folder: str | os.PathLike[str],
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Trains the network; see `Trainer`."""
+    return Trainer(dataset, config, run_folder, on_epoch, progress).fit()
+
+
+__all__ = ["ArraysError", "Trainer", "TrainingResult", "describe_devices", "make_strategy", "train"]
