@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 __all__ = [
     "RegisteredVersion",
@@ -187,9 +187,18 @@ def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> 
             "format_version": manifest.format_version,
             "features": {k: list(v) for k, v in manifest.features.items()},
         },
-        params={key: str(value) for key, value in manifest.config.items() if not isinstance(value, dict | list)},
+        params=dict(_flat(manifest.config)),
         tags=dict(tags),
     )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Generator[tuple[str, str]]:
+    """Names and values of a nested configuration: `{"model": {"units": 40}}` -> `("model.units", "40")`."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(cast(Mapping[str, Any], value), f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
 
 
 def _known_run(client: MlflowClient, run_id: str | None) -> str | None:

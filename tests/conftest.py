@@ -1,8 +1,11 @@
 """Shared by all tests."""
 
 import os
+import sys
 
 import pytest
+
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # Spark's workers run in this environment too
 
 
 def require(condition: object, what: str) -> None:

@@ -161,6 +161,15 @@ def test_notebook_has_one_parameters_cell(name):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_names_its_cells_and_no_machine_kernel(name):
+    document = notebook(name)
+    assert (document["nbformat"], document["nbformat_minor"]) >= (4, 5)  # cells have ids, so that differences are small
+    ids = [cell["id"] for cell in document["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert document["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_calls_and_defines_nothing(name):
     for cell in code_cells(notebook(name)):
         tree = ast.parse(source(cell))  # a shell escape or a magic is a syntax error here

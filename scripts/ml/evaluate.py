@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from training.data.sequences import EncodedSequences, load_dataset
 from training.evaluation.plots import metric_by_history_length, model_comparison, training_curves
-from training.evaluation.protocol import Ranker, primary_metric
+from training.evaluation.protocol import NamedRanker, Ranker, primary_metric
 from training.evaluation.report import FULL_RANKING, ORACLE, PRIMARY, Report, evaluate_all
 from training.files import atomic_path, write_json
 
@@ -36,7 +36,20 @@ def load_oracle(path: Path) -> Ranker:
     """Returns the generator's true next-product probabilities as a ranker."""
     from scripts.ml.interaction_oracle import Oracle
 
-    return Oracle.load(path)
+    return NamedRanker(ORACLE, Oracle.load(path))
+
+
+def default_oracle(dataset: EncodedSequences, split: str) -> Ranker | None:
+    """Returns the oracle at its default place, or None if it is not there or belongs to other interactions."""
+    if not DEFAULT_ORACLE.is_file():
+        return None
+    oracle = load_oracle(DEFAULT_ORACLE)
+    try:
+        oracle.score(dataset, dataset.rows(split))
+    except ValueError as error:
+        print(f"without the oracle of {DEFAULT_ORACLE}, which is of other interactions: {error}", file=sys.stderr)
+        return None
+    return oracle
 
 
 def history_of(run: Path) -> list[dict[str, float]]:
@@ -105,13 +118,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     dataset = load_dataset(arguments.dataset)
     rankers: list[Ranker] = []
     run = arguments.run or (DEFAULT_RUN if DEFAULT_RUN.is_dir() else None)
-    oracle = arguments.oracle or (DEFAULT_ORACLE if DEFAULT_ORACLE.is_file() else None)
+    oracle = load_oracle(arguments.oracle) if arguments.oracle else default_oracle(dataset, arguments.split)
     if run is None:
         print("no training run: baselines only", file=sys.stderr)
     else:
         rankers += network_rankers(run, dataset)
     if oracle is not None:
-        rankers.append(load_oracle(oracle))
+        rankers.append(oracle)
     rng = np.random.default_rng(arguments.seed)
     report = evaluate_all(dataset, rankers, rng=rng, split=arguments.split, batch_size=arguments.batch_size)
     print(report.text())

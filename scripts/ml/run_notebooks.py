@@ -171,7 +171,7 @@ def _place(notebook: NotebookNode, name: str, index: int) -> str:
     return f"{name}, cell {sum(own[: index + 1])} of {sum(own)}"
 
 
-def strip_machine(notebook: NotebookNode, repository: Path = REPOSITORY) -> None:
+def strip_machine(notebook: NotebookNode, repository: Path) -> None:
     """Removes what another machine or run would write differently: folders, widget state, kernel details.
 
     Args:
@@ -201,7 +201,7 @@ def _relative(text: str, repository: Path) -> str:
 
 
 def run_notebooks(
-    paths: Sequence[Path], parameters: Mapping[str, Any], output: Path, *, cwd: Path = REPOSITORY
+    paths: Sequence[Path], parameters: Mapping[str, Any], output: Path, *, cwd: Path
 ) -> list[NotebookNode]:
     """Executes notebooks one after another; the executed copies go to `output`, also that of a failing one.
 
@@ -274,10 +274,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.in_place and parameters:
             raise NotebookError("--in-place should save a run with the notebooks' own parameters, not others")
-        executed = run_notebooks(chosen, parameters, runs / "notebooks")
+        executed = run_notebooks(chosen, parameters, runs / "notebooks", cwd=REPOSITORY)
         if arguments.in_place:
             for path, notebook in zip(chosen, executed, strict=True):
-                strip_machine(notebook)
+                strip_machine(notebook, REPOSITORY)
                 with atomic_path(path) as temporary:
                     nbformat.write(notebook, temporary)
         if chosen == paths:

@@ -65,7 +65,7 @@ def workflow(tmp_path_factory) -> dict[str, Any]:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
         paths = sorted((REPOSITORY / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-        executed = run_notebooks(paths, parameters, folder / "runs" / "notebooks")
+        executed = run_notebooks(paths, parameters, folder / "runs" / "notebooks", cwd=REPOSITORY)
     return {
         "runs": folder / "runs",
         "tracking_uri": tracking_uri,

@@ -139,7 +139,7 @@ def seal(folder: Path, **changes):
             },
             "score": {"file": "score.onnx", "inputs": ["taste", "clock", "candidates"], "outputs": ["scores"]},
         },
-        "config": {"learning_rate": 0.001},
+        "config": {"train": {"learning_rate": 0.001}},
         "metrics": {"ndcg": 0.5},
         "library_versions": {"keras": "3.15"},
         "data_fingerprint": "0" * 64,

@@ -61,7 +61,7 @@ def test_k_and_seen_products(recommender):
 
 
 def test_fewer_products_than_k_where_the_rest_was_seen(recommender):
-    answer = recommender.recommend(None, list(GID[:5]), [T0] * 5, k=4)
+    answer = recommender.recommend(None, list(GID)[:5], [T0] * 5, k=4)
     assert answer.handles == ["scarf"]
     everything = recommender.recommend(None, list(GID), [T0] * 6)
     assert (everything.item_ids, everything.scores) == ([], [])

@@ -71,7 +71,7 @@ def plenty():
 
 
 def test_what_is_written_is_what_is_read(tmp_path, plenty):
-    plenty += [plenty[-1], (1, "", "i00", 3, "c"), (1, "u0", "gone", 3, "c")]
+    plenty += [plenty[3], (1, "", "i00", 3, "c"), (1, "u0", "gone", 3, "c")]
     built = build_dataset(
         frame_of(plenty), tmp_path / "dataset", rng_seed=7, catalogue=[f"i{item:02d}" for item in range(40)]
     )

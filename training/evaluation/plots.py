@@ -151,7 +151,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, metrics: Sequence
 
     Args:
         history: One mapping an epoch with `epoch`, `loss` and any metrics.
-        metrics: Keys to draw on the right; by default every key whose values all lie between 0 and 1.
+        metrics: Keys to draw on the right; by default those that end in NDCG@10 or HR@10.
 
     Raises:
         ValueError: If there is no epoch.
@@ -159,15 +159,15 @@ def training_curves(history: Sequence[Mapping[str, float]], *, metrics: Sequence
     if not history:
         raise ValueError("`history` should hold at least one epoch. Received: none")
     epochs = [record["epoch"] for record in history]
-    keys = [key for key in history[0] if key != "epoch" and all(key in record for record in history)]
-    losses = [key for key in keys if "loss" in key]
-    chosen = metrics or [key for key in keys if key not in losses and all(0 <= record[key] <= 1 for record in history)]
+    keys = [key for key in history[0] if all(key in record for record in history)]
+    losses = [key for key in keys if key.endswith("loss") and not key.endswith("logloss")]  # logloss: another scale
+    chosen = metrics or [key for key in keys if key.endswith(("NDCG@10", "HR@10"))]
     figure, (left, right) = _figure(9.5, 3.6, columns=2)
     for axis, names in ((left, losses), (right, list(chosen))):
         for place, name in enumerate(names):
             series = [record[name] for record in history]
             style: dict[str, Any] = {"color": CYCLE[place % len(CYCLE)], "marker": MARKERS[place % len(MARKERS)]}
-            axis.plot(epochs, series, label=name, markersize=4, linewidth=1.6, **style)
+            axis.plot(epochs, series, label=_readable(name), markersize=4, linewidth=1.6, **style)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.yaxis.grid(True, color="#E6E6E6", linewidth=0.8)
         if names:
@@ -175,6 +175,11 @@ def training_curves(history: Sequence[Mapping[str, float]], *, metrics: Sequence
     _titled(left, "Loss", "epoch", "softmax loss")
     _titled(right, "Validation metrics", "epoch", "")
     return figure
+
+
+def _readable(key: str) -> str:
+    parts = [part.replace("_", " ") for part in key.split("/") if part != "valid"]
+    return ", ".join(reversed(parts))
 
 
 def attention_weights(

@@ -45,6 +45,26 @@ class Ranker(Protocol):
         ...
 
 
+class Scorer(Protocol):
+    """What `NamedRanker` names."""
+
+    def score(self, dataset: Any, rows: NDArray[np.int64], /) -> FloatArray:
+        """Returns (len(rows), num_items) scores, as `Ranker.score`."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedRanker:
+    """Anything that can score, such as the generator's oracle, with a name for the tables."""
+
+    name: str
+    scorer: Scorer
+
+    def score(self, dataset: EncodedSequences, rows: NDArray[np.int64]) -> FloatArray:
+        """Returns (len(rows), num_items) scores."""
+        return self.scorer.score(dataset, rows)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of one ranker under one protocol.

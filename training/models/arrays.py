@@ -33,7 +33,7 @@ def named_variables(variables: Iterable[Any]) -> dict[str, Any]:
 
 def save_arrays(path: str | os.PathLike[str], variables: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Writes variables and a JSON-able `metadata` into one safetensors file, atomically."""
-    arrays = {name: np.ascontiguousarray(np.asarray(variable)) for name, variable in variables.items()}
+    arrays = {name: np.array(variable, order="C") for name, variable in variables.items()}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata={"document": json.dumps(metadata)})
 
