@@ -16,6 +16,7 @@ from typing import Any, cast
 __all__ = [
     "RegisteredVersion",
     "RegistryError",
+    "load_champion",
     "log_and_register",
     "prepare_tracking",
     "reload_and_score",
@@ -150,6 +151,26 @@ def log_and_register(
         client.set_registered_model_alias(name, config.alias, registered.version)
     number = str(registered.version)
     return RegisteredVersion(name, number, f"models:/{name}/{number}", run.info.run_id)
+
+
+def load_champion(config: ServeConfig | None = None, *, name: str | None = None) -> pyfunc.PyFuncModel:
+    """Loads the version that the alias points to into this process, as any MLflow client would.
+
+    Args:
+        config: Alias and registered name.
+        name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
+
+    Returns:
+        A pyfunc whose `predict(data, params=...)` answers as `serving.slirec_model` does.
+
+    Raises:
+        RegistryError: There is no such model or alias, or MLflow cannot load it.
+    """
+    config = config or ServeConfig()
+    prepare_tracking(config.experiment_name)
+    uri = f"models:/{name or os.environ.get('SLIREC_MODEL_NAME') or config.registered_model_name}@{config.alias}"
+    with _mlflow_errors(f"load {uri}"):
+        return pyfunc.load_model(uri)
 
 
 def reload_and_score(model_uri: str, config: ServeConfig | None = None) -> list[dict[str, Any]]:

@@ -186,6 +186,10 @@ def make_example(
     open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, dataset.item[events]))
     logits = np.asarray(model.score(model.encode(history), ids[open_to_choice][None, :].astype(np.int32)))[0]
     best = np.argsort(-logits, kind="stable")[:EXAMPLE_K]
+    # Products that training never saw score 0 and come last, in catalogue order.
+    unseen = np.flatnonzero(ids == 0)[: EXAMPLE_K - len(best)]
+    places = np.concatenate([open_to_choice[best], unseen])
+    scores = 1.0 / (1.0 + np.exp(-logits[best].astype(np.float64)))
     gids = catalogue["gid"].to_pylist()
     return {
         "request": {
@@ -194,8 +198,8 @@ def make_example(
             "timestamps": [str(time) for time in dataset.timestamp[events]],
         },
         "params": {"k": EXAMPLE_K, "recommend_seen": False},
-        "itemIds": [gids[place] for place in open_to_choice[best]],
-        "preds": (1.0 / (1.0 + np.exp(-logits[best].astype(np.float64)))).tolist(),
+        "itemIds": [gids[place] for place in places],
+        "preds": [*scores.tolist(), *[0.0] * len(unseen)],
     }
 
 

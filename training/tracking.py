@@ -31,17 +31,21 @@ def prepare_tracking(tracking_uri: str | None = None) -> str:
     """Chooses the tracking server and the experiment, and creates what is missing.
 
     Args:
-        tracking_uri: Overrides `MLFLOW_TRACKING_URI`; without both, `mlflow.db` in the repository folder is used.
+        tracking_uri: Overrides `MLFLOW_TRACKING_URI`; without both, `mlflow.db` in the repository folder is used
+            (on Databricks: the workspace).
 
     Returns:
         Id of the experiment `MLFLOW_EXPERIMENT_NAME`, by default `slirec_shopify`.
     """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{REPOSITORY / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
+    if tracking_uri:
+        mlflow.set_tracking_uri(tracking_uri)
+    elif not mlflow.is_tracking_uri_set() and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{REPOSITORY / 'mlflow.db'}")
+    uri = str(mlflow.get_tracking_uri())
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
     if not uri.startswith("sqlite:///"):
         return str(mlflow.set_experiment(name).experiment_id)
-    database = Path(uri.removeprefix("sqlite:///"))
+    database = Path(uri.removeprefix("sqlite:///")).absolute()
     database.parent.mkdir(parents=True, exist_ok=True)
     # Several processes that touch a new SQLite store at once break it for good, hence the lock; and without an explicit
     # location its artifacts would land in whatever folder the first process was started from.

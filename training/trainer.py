@@ -95,7 +95,7 @@ class Trainer:
         keras.config.set_dtype_policy(config.device.precision)
         try:
             with self.strategy.scope():
-                self.model = build_model(dataset, config, synchronized=self.strategy.num_replicas_in_sync > 1)
+                self.model = build_model(dataset, config)
                 self.optimizer = self._make_optimizer()
         finally:
             keras.config.set_dtype_policy(previous)

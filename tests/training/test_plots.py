@@ -43,10 +43,10 @@ def test_training_curves_draw_loss_and_headline_metrics():
         for e in (1, 2, 3)
     ]
     left, right = plots.training_curves(history).axes
-    assert [line.get_ydata() for line in left.lines] == [[2.0, 1.0, 2 / 3]]
+    assert [list(line.get_ydata()) for line in left.lines] == [[2.0, 1.0, 2 / 3]]
     assert [line.get_label() for line in right.lines] == ["NDCG@10, seen out"]
     chosen = plots.training_curves(history, metrics=["valid/sampled/logloss"]).axes[1].lines
-    assert [line.get_ydata() for line in chosen] == [[0.4, 0.4, 0.4]]
+    assert [list(line.get_ydata()) for line in chosen] == [[0.4, 0.4, 0.4]]
 
 
 def test_attention_keeps_repeated_products_apart_in_order():

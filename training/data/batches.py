@@ -128,7 +128,9 @@ def training_batches(
         history = history_window(dataset, rows, max_seq_length, pad_to)
         positives = dataset.item[rows]
         candidates = [positives[:, None]]
-        candidates.append(sample_in_batch_negatives(positives, history.items, train_num_ngs, rng, num_items=dataset.num_items))
+        candidates.append(
+            sample_in_batch_negatives(positives, history.items, train_num_ngs, rng, num_items=dataset.num_items)
+        )
         if catalogue_num_ngs:
             # Drawn from one id fewer, then moved past the positive: uniform over all others, without a second try.
             drawn = rng.integers(1, dataset.num_items - 1, (len(rows), catalogue_num_ngs), dtype=np.int32)

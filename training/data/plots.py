@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 BLUE: Final = "#0072B2"
-SKY: Final = "#56B4E9"
+PALE: Final = "#BDD9EC"
 ORANGE: Final = "#D55E00"
 INK: Final = "#333333"
 GRID: Final = "#E6E6E6"
@@ -86,7 +87,7 @@ def price_ranges(
         widths=0.62,
         showfliers=False,
         patch_artist=True,
-        boxprops={"facecolor": "#DCEBF5", "edgecolor": BLUE},
+        boxprops={"facecolor": PALE, "edgecolor": BLUE},
         medianprops={"color": ORANGE, "linewidth": 2},
         whiskerprops={"color": BLUE},
         capprops={"color": BLUE},
@@ -134,7 +135,7 @@ def category_tastes(
     )
     image: Any = None
     for place, (axis, (title, table)) in enumerate(zip(axes, tables.items(), strict=True)):
-        image = axis.imshow(table, cmap="cividis_r", vmin=0, vmax=1, aspect="auto")
+        image = axis.imshow(table, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         axis.set_xticks(np.arange(shape[1]), list(categories), rotation=60, ha="right", rotation_mode="anchor")
         axis.set_yticks(np.arange(shape[0]), list(shoppers) if place == 0 else [""] * shape[0])
         axis.tick_params(length=0)
@@ -162,15 +163,18 @@ def activity_over_time(timestamps: ArrayLike, *, title: str = "Interactions over
     by_day = np.bincount(seconds // DAY - first)
     dates = np.datetime64(first, "D") + np.arange(len(by_day))
     figure, (left, right) = _figure(9.5, 3.4, columns=2)
-    left.bar(dates, by_day, width=1.0, color=SKY, label="a day")
+    left.bar(dates, by_day, width=1.0, color=PALE, label="one day")
     if len(by_day) >= 7:
         mean = np.convolve(by_day, np.full(7, 1 / 7), mode="valid")
         left.plot(dates[3 : 3 + len(mean)], mean, color=BLUE, linewidth=2, label="mean of 7 days")
-        left.legend(frameon=False, fontsize=9, loc="lower center", ncols=2)
-    left.tick_params(axis="x", rotation=30)
+    left.set_ylim(top=1.2 * by_day.max())
+    left.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
+    locator = AutoDateLocator(maxticks=6)
+    left.xaxis.set_major_locator(locator)
+    left.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     right.bar(np.arange(24), np.bincount(seconds % DAY // 3600, minlength=24) / len(seconds), color=BLUE, width=0.85)
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set_xticks(np.arange(0, 24, 3))
+    _percent(right)
     for axis in (left, right):
         axis.yaxis.grid(True, color=GRID, linewidth=0.8)
     _titled(left, title, "", "interactions")
@@ -224,7 +228,7 @@ def session_lengths_and_gaps(lengths: NDArray[np.int64], gaps: NDArray[np.float6
     figure, (left, right) = _figure(9.5, 3.4, columns=2)
     counts = np.bincount(lengths)
     left.bar(np.arange(1, len(counts)), counts[1:] / len(lengths), color=BLUE, width=0.85)
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     _titled(left, "Products in a session", "interactions", "share of sessions")
     if len(gaps):
         longest = max(1.0, float(np.quantile(gaps, 0.99)))
@@ -232,10 +236,10 @@ def session_lengths_and_gaps(lengths: NDArray[np.int64], gaps: NDArray[np.float6
         median = float(np.median(gaps))
         right.axvline(median, color=ORANGE, linestyle="--", linewidth=1.8, label=f"median {median:.1f} days")
         right.legend(frameon=False, fontsize=9)
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _titled(right, "Time between a shopper's sessions", "days (the longest 1 % at the right edge)", "share of gaps")
     for axis in (left, right):
         axis.yaxis.grid(True, color=GRID, linewidth=0.8)
+        _percent(axis)
     return figure
 
 
@@ -251,18 +255,25 @@ def history_lengths(lengths: NDArray[Any], *, max_seq_length: int | None = None)
     """
     _require(lengths, "lengths")
     figure, (axis,) = _figure(7.5, 3.6)
-    longest = int(lengths.max())
-    axis.hist(lengths, bins=np.linspace(-0.5, longest + 0.5, min(longest + 2, 51)).tolist(), color=BLUE)
+    step = 1 + int(lengths.max()) // 50  # whole numbers, so that every bar holds as many lengths
+    axis.hist(lengths, bins=(np.arange(0, int(lengths.max()) + 2 * step, step) - 0.5).tolist(), color=BLUE)
+    axis.set_ylim(top=1.3 * axis.get_ylim()[1])
     median = float(np.median(lengths))
     axis.axvline(median, color=ORANGE, linestyle="--", linewidth=1.8, label=f"median {median:.0f}")
     if max_seq_length is not None:
         share = float((lengths > max_seq_length).mean())
         label = f"the network reads the last {max_seq_length} ({share:.1%} of rows have more)"
         axis.axvline(max_seq_length, color=INK, linestyle=":", linewidth=1.8, label=label)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=True, edgecolor="white", framealpha=1, fontsize=9, loc="upper right")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.yaxis.grid(True, color=GRID, linewidth=0.8)
     _titled(axis, "How much is known of a shopper at the test row", "earlier events", "rows")
     return figure
+
+
+def _percent(axis: Axes) -> None:
+    axis.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def _require(values: Mapping[str, Any] | NDArray[Any], name: str) -> None:

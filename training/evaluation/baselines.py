@@ -30,7 +30,7 @@ BACK_OFFS: Final = (1.0, 0.1, 10.0, 100.0, 1000.0)
 WINDOWS: Final = (5, 2, 3, 10, 20, 50)
 DECAYS: Final = (0.7, 0.1, 0.3, 0.5, 0.8, 0.9, 1.0)
 SAR_HALF_LIVES_DAYS: Final = (30.0, 1 / 144, 1 / 24, 1 / 4, 1.0, 7.0, 365.0)
-EASE_LAMBDAS: Final = (100.0, 10.0, 30.0, 300.0, 1000.0, 3000.0, 10000.0)
+EASE_LAMBDAS: Final = (100.0, 30.0, 300.0, 1000.0, 3000.0)  # each is one inversion of the item-item matrix
 
 
 def popularity_share(dataset: EncodedSequences) -> FloatArray:

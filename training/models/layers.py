@@ -86,7 +86,6 @@ class FullyConnected(keras.layers.Layer):
         enable_BN: bool,
         initializer: Any = "truncated_normal",
         seed: int = 0,
-        synchronized: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -96,10 +95,9 @@ class FullyConnected(keras.layers.Layer):
         self.enable_BN = enable_BN
         self.initializer: Any = keras.initializers.get(initializer)
         self.seed = seed
-        self.synchronized = synchronized
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(self.layer_sizes)]
         self.norms = [
-            keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4, synchronized=synchronized, name=f"norm_{i}")
+            keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4, name=f"norm_{i}")
             for i, _ in enumerate(self.layer_sizes if enable_BN else ())
         ]
         self.drops = [
@@ -145,7 +143,7 @@ class FullyConnected(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("layer_sizes", "activation", "dropout", "enable_BN", "seed", "synchronized")
+        names = ("layer_sizes", "activation", "dropout", "enable_BN", "seed")
         config = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **config, "initializer": keras.initializers.serialize(self.initializer)}
 

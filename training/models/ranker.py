@@ -62,7 +62,7 @@ class SliRecRanker:
         return 1.0 / (1.0 + np.exp(-np.asarray(scores, np.float64)))
 
 
-def build_model(dataset: EncodedSequences, config: TrainingConfig, synchronized: bool = False) -> SliRec:
+def build_model(dataset: EncodedSequences, config: TrainingConfig) -> SliRec:
     """Builds an untrained network for the dataset's vocabularies."""
     return SliRec(
         config.model,
@@ -70,7 +70,6 @@ def build_model(dataset: EncodedSequences, config: TrainingConfig, synchronized:
         dataset.num_categories,
         init_value=config.train.init_value,
         seed=config.train.seed,
-        synchronized=synchronized,
     )
 
 

@@ -29,7 +29,6 @@ class SliRec(keras.Model):
         num_categories: Size of the category vocabulary, unknown included.
         init_value: Standard deviation of the truncated-normal start of all weights.
         seed: Seed of that start and of dropout.
-        synchronized: Whether batch normalisation averages over devices.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class SliRec(keras.Model):
         num_categories: int,
         init_value: float = 0.01,
         seed: int = 0,
-        synchronized: bool = False,
         **kwargs: Any,
     ):
         super().__init__(name=kwargs.pop("name", "slirec"), **kwargs)
@@ -52,7 +50,7 @@ class SliRec(keras.Model):
         def network(sizes: tuple[int, ...], name: str, place: int) -> FullyConnected:
             dropout_seed = seed + 100 * place
             return FullyConnected(
-                sizes, config.activation, config.dropout, config.enable_BN, start, dropout_seed, synchronized, name=name
+                sizes, config.activation, config.dropout, config.enable_BN, start, dropout_seed, name=name
             )
 
         self.item_category = self.add_weight(
