@@ -1,7 +1,8 @@
 """Which products shoppers use together: the data behind the synthetic interactions.
 
-One group a line, `name: title; title; ...`, in the order in which shoppers loosely go through it. A product may be in
-several groups, as in real life, and about a quarter of the catalogue is in none of the within-category ones.
+One group a line, `name: title; title; ...`, in the order in which shoppers loosely go through it. The groups of one
+category follow on each other in the order of the lines. A product may be in several groups, as in real life, and about
+a quarter of the catalogue is in none of the within-category ones.
 """
 
 from typing import Final

@@ -30,6 +30,8 @@ class ShopperParameters:
         return_probability: A session starts at a product of the previous one, if that ended this moment ...
         return_half_life_days: ... and half as probably for every so many days since.
         return_decay: Factor on the weight of a product to return to, for each step further back.
+        follow_probability: A session that does not return takes up the need that follows on that of the previous
+            session: the group listed next in its category (after the last one, the first).
         backwards_probability: Share of shoppers who always go through groups from the last product to the first.
         order_decay: Factor on the weight of the next product of a group, for each place further on in its order.
         entry_decay: The same for the first product of a group that a shopper turns to.
@@ -58,9 +60,10 @@ class ShopperParameters:
     return_probability: float = 0.6
     return_half_life_days: float = 10.0
     return_decay: float = 0.6
+    follow_probability: float = 0.6
     backwards_probability: float = 0.5
     order_decay: float = 0.3
-    entry_decay: float = 0.6
+    entry_decay: float = 0.45
     category_concentration: float = 0.2
     group_concentration: float = 0.5
     taste_floor: float = 0.03

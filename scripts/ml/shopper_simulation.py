@@ -4,8 +4,9 @@ A step is a mixture of four components. The generator draws a component and then
 components up. Both call the same weight functions, so the oracle's probabilities are those of the generator exactly.
 
 - return (only where a session starts): a product of the previous session, rather a late one; its group goes on;
-- within: a product of the active within-category group that this session has not touched; where a session starts
-  otherwise, or the group is exhausted, a new group is drawn by taste;
+- within: a product of the active within-category group that this session has not touched. An exhausted group gives
+  way to one drawn by taste; a session that does not return takes up the group that follows on the previous session's,
+  or one by taste;
 - across (not where a session starts): a product that shares an across-category group with the current product, else
   any product of across-category groups by taste;
 - random: any product by taste and popularity.
@@ -36,6 +37,7 @@ class World:
         groups: (G, M) int64 products of each within-category group in order, padded with P.
         group_category: (G,) int64.
         group_size: (G,) int64.
+        next_group: (G,) int64, the group of the same category whose need follows.
         slot_of: (G, P + 1) int64, place of a product in a group, -1 if it is not in it.
         entry: (2, G, M) float64, weights of the first product when a shopper turns to the group, forwards, backwards.
         partners: (P + 1, X) int64, products that share an across-category group, padded with P.
@@ -51,6 +53,7 @@ class World:
     groups: NDArray[np.int64]
     group_category: NDArray[np.int64]
     group_size: NDArray[np.int64]
+    next_group: NDArray[np.int64]
     slot_of: NDArray[np.int64]
     entry: NDArray[np.float64]
     partners: NDArray[np.int64]
@@ -99,6 +102,11 @@ class World:
         partners = np.full(weight.shape, num_products)
         partners[products] = np.where(weight[products] > 0, products[nearest], num_products)
         size = real.sum(axis=1)[:, None]
+        group_category = category[groups[:, 0]]
+        next_group = np.arange(len(groups))
+        for number in np.unique(group_category):
+            members = np.flatnonzero(group_category == number)
+            next_group[members] = np.roll(members, -1)
         place = np.arange(groups.shape[1])
         place = np.where(real, np.stack([np.broadcast_to(place, groups.shape), size - 1 - place]), 0)
         return cls(
@@ -106,8 +114,9 @@ class World:
             category=category,
             popularity=popularity,
             groups=groups,
-            group_category=category[groups[:, 0]],
+            group_category=group_category,
             group_size=size[:, 0],
+            next_group=next_group,
             slot_of=slot_of,
             entry=parameters.entry_decay**place * real,
             partners=partners,
@@ -226,10 +235,21 @@ def first_slot(world: World, taste: Taste, group: NDArray[np.int64]) -> NDArray[
     return np.where(taste.backwards, 0, world.group_size[group] - 1)
 
 
-def new_group_weights(world: World, taste: Taste, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Returns (n, G) weights of the groups of which something is untouched in this session."""
+def new_group_weights(
+    world: World, taste: Taste, group: NDArray[np.int64], start: NDArray[np.bool_], seen: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Returns (n, G) weights, summing to 1, of the groups to which a shopper may turn.
+
+    Groups of which nothing is untouched in this session are left out. Where a session starts, the need that follows on
+    that of the previous session is taken up with `follow_probability`; everything else is by taste.
+    """
     is_open = ~seen[:, world.groups].all(axis=2)  # (n, G, M) -> (n, G)
-    return taste.group * is_open.astype(np.float64)
+    weights = taste.group * is_open.astype(np.float64)
+    weights /= weights.sum(axis=1, keepdims=True)
+    follows = np.where(start & (group >= 0), world.parameters.follow_probability, 0.0)
+    weights *= (1.0 - follows)[:, None]
+    weights[np.arange(len(group)), world.next_group[group]] += follows
+    return weights
 
 
 def entry_weights(world: World, taste: Taste, group: NDArray[np.int64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ def draw_step(
 
     # A shopper who starts a session otherwise turns to a new group, even if the first product is a random one.
     rows = np.flatnonzero(state.start & (component != RETURN))
-    group[rows] = sample(taste.group[rows], rng)
+    weights = simulation.new_group_weights(world, taste[rows], group[rows], state.start[rows], state.seen[rows])
+    group[rows] = sample(weights, rng)
     slot[rows] = simulation.first_slot(world, taste[rows], group[rows])
     rows = rows[component[rows] == WITHIN]
     slots = sample(simulation.entry_weights(world, taste[rows], group[rows], state.seen[rows]), rng)
@@ -55,7 +56,8 @@ def draw_step(
     rows = rows[going_on]
     product[rows] = world.groups[group[rows], sample(weights[going_on], rng)]
     seen = state.seen[exhausted]
-    group[exhausted] = sample(simulation.new_group_weights(world, taste[exhausted], seen), rng)
+    weights = simulation.new_group_weights(world, taste[exhausted], group[exhausted], state.start[exhausted], seen)
+    group[exhausted] = sample(weights, rng)
     slots = sample(simulation.entry_weights(world, taste[exhausted], group[exhausted], seen), rng)
     product[exhausted] = world.groups[group[exhausted], slots]
 
@@ -94,7 +96,8 @@ def step_probabilities(world: World, taste: Taste, state: State) -> NDArray[np.f
     _scatter(total, rows, world.groups[state.group[rows]], _share(weights[going_on], mixture[rows, WITHIN]))
 
     seen = state.seen[turning]
-    group_share = _share(simulation.new_group_weights(world, taste[turning], seen), mixture[turning, WITHIN])
+    weights = simulation.new_group_weights(world, taste[turning], state.group[turning], state.start[turning], seen)
+    group_share = _share(weights, mixture[turning, WITHIN])
     for group in range(len(world.groups)):
         weights = simulation.entry_weights(world, taste[turning], np.full(len(turning), group), seen)
         possible = weights.any(axis=1)

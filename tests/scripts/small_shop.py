@@ -19,6 +19,7 @@ PARAMETERS = ShopperParameters(
     order_decay=0.5,
     entry_decay=0.5,
     return_decay=0.5,
+    follow_probability=0.5,
     return_probability=0.6,
     return_half_life_days=10.0,
     popularity_exponent=0.0,

@@ -82,12 +82,26 @@ def test_the_first_session():
 
 
 def test_a_later_session_returns_the_more_probably_the_sooner():
-    first = probabilities(state(start=True, group=-1))
+    # Otherwise the need that follows is taken up half of the times: the Xs' only group follows on itself.
+    within, rest = 0.65 / 0.75, 0.10 / 0.75
+    xs, ys = 0.5 + 0.5 * 3 / 4, 0.5 * 1 / 4
+    new = within * np.array([xs * 4 / 7, xs * 2 / 7, xs / 7, 0, ys * 4 / 7, ys * 2 / 7, ys / 7, 0])
+    new += rest * np.repeat([3 / 16, 1 / 16], 4)
     for days, come_back in ((0.0, 0.6), (10.0, 0.3), (20.0, 0.15)):
-        expected = (1 - come_back) * first
+        expected = (1 - come_back) * new
         expected[[Y4, X2]] += come_back * np.array([1 / 3, 2 / 3])  # the last one weighs twice as much
         got = probabilities(state(start=True, group=0, slot=1, previous=(Y4, X2), gap_days=days))
         np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_the_groups_of_a_category_follow_each_other_in_a_circle(generated):
+    world = generated.world
+    following = world.next_group
+    assert sorted(following) == list(range(len(world.groups)))
+    assert (world.group_category[following] == world.group_category).all()
+    for category in range(10):
+        members = np.flatnonzero(world.group_category == category).tolist()
+        assert following[members].tolist() == [*members[1:], members[0]]
 
 
 STATES = {

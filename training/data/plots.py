@@ -171,13 +171,13 @@ def activity_over_time(timestamps: ArrayLike, *, title: str = "Interactions over
     left.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
     locator = AutoDateLocator(maxticks=6)
     left.xaxis.set_major_locator(locator)
-    left.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    left.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     right.bar(np.arange(24), np.bincount(seconds % DAY // 3600, minlength=24) / len(seconds), color=BLUE, width=0.85)
     right.set_xticks(np.arange(0, 24, 3))
     _percent(right)
     for axis in (left, right):
         axis.yaxis.grid(True, color=GRID, linewidth=0.8)
-    _titled(left, title, "", "interactions")
+    _titled(left, title, f"day ({dates[0]} to {dates[-1]})", "interactions")
     _titled(right, "By hour of the day", "hour (UTC)", "share of interactions")
     return figure
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
@@ -71,6 +72,55 @@ class TimeFeatures(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("slirec")
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation over rows, as recommenders sets it: momentum 0.95, epsilon 1e-4.
+
+    Keras 3's own layer has lost the fused kernel; in training this one takes about a third of its time on a CPU.
+    """
+
+    MOMENTUM = 0.95
+    EPSILON = 1e-4
+
+    def build(self, input_shape: Any) -> None:
+        """Creates scale, offset and the moving statistics, all (width,) and float32 under any precision."""
+        for name, start, trainable in (
+            ("gamma", "ones", True),
+            ("beta", "zeros", True),
+            ("moving_mean", "zeros", False),
+            ("moving_variance", "ones", False),
+        ):
+            weight = self.add_weight(
+                shape=(input_shape[-1],),
+                initializer=start,
+                trainable=trainable,
+                autocast=False,
+                aggregation="mean",  # of the devices' statistics, under tf.distribute
+                name=name,
+            )
+            setattr(self, name, weight)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Normalises (N, width) by the batch's statistics in training, by the moving ones otherwise."""
+        if not training:
+            scale = ops.rsqrt(self.moving_variance + self.EPSILON) * self.gamma
+            offset = self.beta - self.moving_mean * scale
+            return inputs * ops.cast(scale, inputs.dtype) + ops.cast(offset, inputs.dtype)
+        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs[None, :, None, :],  # (1, N, 1, width): the kernel normalises over all axes but the last
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros(0),
+            variance=tf.zeros(0),
+            epsilon=self.EPSILON,
+            is_training=True,
+        )
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.MOMENTUM + tf.stop_gradient(now) * (1.0 - self.MOMENTUM))
+        return tf.squeeze(normalised, (0, 2))
+
+
+@keras.saving.register_keras_serializable("slirec")
 class FullyConnected(keras.layers.Layer):
     """Hidden layers of dense, batch normalisation, dropout, activation; then one linear output (paper, section 4.4).
 
@@ -97,8 +147,7 @@ class FullyConnected(keras.layers.Layer):
         self.seed = seed
         self.dense = [self._dense(size, f"dense_{i}") for i, size in enumerate(self.layer_sizes)]
         self.norms = [
-            keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4, name=f"norm_{i}")
-            for i, _ in enumerate(self.layer_sizes if enable_BN else ())
+            FusedBatchNormalization(name=f"norm_{i}") for i, _ in enumerate(self.layer_sizes if enable_BN else ())
         ]
         self.drops = [
             keras.layers.Dropout(rate, seed=seed + i, name=f"drop_{i}") for i, rate in enumerate(self.dropout)
@@ -251,10 +300,12 @@ class TargetAttention(keras.layers.Layer):
         columns, first = ops.shape(hidden)[1], self.network.layer_sizes[0]
         _, of_query, of_product = self._parts()
         query_part = ops.matmul(ops.reshape(query, (-1, self.width)), ops.cast(of_query, query.dtype))
-        query_part = ops.reshape(query_part, (batch, candidates, 1, first))
         product = ops.expand_dims(keys, 1) * ops.expand_dims(query, 2)  # (B, C, T, D)
         product = ops.matmul(ops.reshape(product, (-1, self.width)), ops.cast(of_product, query.dtype))
-        pairs = ops.reshape(product, (batch, candidates, columns, first)) + query_part + ops.expand_dims(key_part, 1)
+        # Added over three axes each, which is faster than over four.
+        pairs = ops.reshape(product, (-1, columns, first)) + ops.expand_dims(query_part, 1)  # (B * C, T, first)
+        pairs = ops.reshape(pairs, (batch, candidates, columns * first))
+        pairs = pairs + ops.reshape(key_part, (batch, 1, columns * first))
         logits = self.network(ops.reshape(pairs, (-1, first)), training=training, projected=True)
         logits = ops.reshape(logits, (batch, candidates, columns))
         weights = masked_softmax(logits, ops.expand_dims(mask, 1))
