@@ -11,6 +11,7 @@ DEFAULT_CONFIG = Path(__file__).with_name("model_train_config.yaml")
 
 PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "sigmoid", "tanh", "elu", "identity"]
 
@@ -92,21 +93,32 @@ class OptimizerConfig(Section):
     train_num_ngs: PositiveInt = Field(
         default=4, description="In-batch negatives for each positive, never from its history."
     )
-    catalogue_num_ngs: Annotated[int, Field(ge=0)] = Field(
-        default=0,
-        description="Further negatives for each positive, uniform over the catalogue; the history is not spared.",
+    history_num_ngs: Count = Field(
+        default=0, description="Further negatives for each positive, from its own history: not everything seen is next."
+    )
+    catalogue_num_ngs: Count = Field(
+        default=0, description="Further negatives for each positive, uniform over the catalogue; nothing is spared."
+    )
+    logq_correction: bool = Field(
+        default=False,
+        description="Correct the logits in training for how often each candidate is drawn as a negative. Needs "
+        "catalogue_num_ngs of at least 1, so that everything can be drawn.",
     )
     is_clip_norm: bool = Field(default=False, description="Clip each gradient to max_grad_norm.")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=2.0, description="Largest norm of one gradient.")
-    EARLY_STOP: Annotated[int, Field(ge=0)] = Field(
-        default=3, description="Epochs without a better metric; 0 = never stop."
-    )
+    EARLY_STOP: Count = Field(default=3, description="Epochs without a better metric; 0 = never stop.")
     eval_metric: str = Field(
         default="seen_out/NDCG@10", description="Validation metric that chooses the best epoch: protocol/metric."
     )
-    seed: Annotated[int, Field(ge=0)] = Field(
-        default=42, description="Seed of weights, batches, negatives and dropout."
-    )
+    seed: Count = Field(default=42, description="Seed of weights, batches, negatives and dropout.")
+
+    @model_validator(mode="after")
+    def _everything_can_be_drawn(self) -> Self:
+        if self.logq_correction and not self.catalogue_num_ngs:
+            raise ValueError(
+                "`logq_correction` needs `catalogue_num_ngs` of at least 1. Received: catalogue_num_ngs = 0"
+            )
+        return self
 
 
 class DeviceConfig(Section):

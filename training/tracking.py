@@ -109,7 +109,8 @@ def tracked_run(
             fingerprint = str(dataset.metadata["fingerprint"])
             mlflow.set_tags({"data_fingerprint": fingerprint, "model_type": config.model.model_type})
             sizes = {name: getattr(dataset, name) for name in ("num_users", "num_items", "num_categories")}
-            table = pd.DataFrame([{"interactions": len(dataset.user), **sizes}])
+            # Whole numbers as float64: MLflow warns at length of columns of integers.
+            table = pd.DataFrame([{"interactions": len(dataset.user), **sizes}], dtype="float64")
             data = from_pandas(table, name="encoded_sequences", digest=fingerprint[:36])
             mlflow.log_input(data, context="training")
         yield Tracker(run_id)

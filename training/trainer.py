@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 import yaml
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from training.config import TrainingConfig
 from training.data.batches import training_batches
@@ -215,24 +215,17 @@ class Trainer:
         pad_to = data.max_seq_length if self.config.model.recommenders_compatible else None
 
         def generate() -> Any:
-            return training_batches(
-                self.dataset,
-                batch_size=train.batch_size,
-                max_seq_length=data.max_seq_length,
-                train_num_ngs=train.train_num_ngs,
-                catalogue_num_ngs=train.catalogue_num_ngs,
-                pad_to=pad_to,
-                rng=np.random.default_rng([train.seed, epoch]),
-            )
+            rng = np.random.default_rng([train.seed, epoch])
+            return training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
 
-        candidates = 1 + train.train_num_ngs + train.catalogue_num_ngs
         signature = {
             "items": tf.TensorSpec((None, None), tf.int32),
             "timestamps": tf.TensorSpec((None, None), tf.int64),
             "length": tf.TensorSpec((None,), tf.int32),
             "first_timestamp": tf.TensorSpec((None,), tf.int64),
             "now": tf.TensorSpec((None,), tf.int64),
-            "candidates": tf.TensorSpec((None, candidates), tf.int32),
+            "candidates": tf.TensorSpec((None, None), tf.int32),
+            "correction": tf.TensorSpec((None, None), tf.float32),
         }
         batches = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4)
         return self.strategy.experimental_distribute_dataset(batches)
@@ -248,7 +241,7 @@ class Trainer:
         """One optimisation step on one device's share; returns the share's summed data loss."""
         train = self.config.train
         with tf.GradientTape() as tape:
-            logits = self.model(batch, training=True)
+            logits = self.model(batch, training=True) + batch["correction"]
             positive = tf.zeros(tf.shape(logits)[0], tf.int32)  # the positive is the first candidate
             data_loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(positive, logits))
             replicas = self.strategy.num_replicas_in_sync

@@ -145,7 +145,8 @@ def execute_notebook(notebook: NotebookNode, name: str, *, cwd: Path, log: Path)
         timeout=None,
         kernel_name="python3",  # the environment's own kernel, whatever the notebook was saved with
         resources={"metadata": {"path": str(cwd)}},
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # not a warning for each kernel about local TCP
+        # No warning for each kernel about local TCP; what C++ libraries write goes to the log, not into the notebook.
+        extra_arguments=["--IPKernelApp.log_level=ERROR", "--IPKernelApp.capture_fd_output=False"],
         record_timing=False,
         coalesce_streams=True,
         on_cell_start=lambda cell, cell_index: started.append(cell_index),

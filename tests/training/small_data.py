@@ -35,7 +35,12 @@ def small_inventory() -> Inventory:
     """All items of the interactions, and 20 that nobody ever touched."""
     return inventory_from_records(
         [
-            {"id": f"gid://shopify/Product/{1000 + i}", "handle": f"p{i}", "title": f"Product {i}", "category": f"c{i % 6}"}
+            {
+                "id": f"gid://shopify/Product/{1000 + i}",
+                "handle": f"p{i}",
+                "title": f"Product {i}",
+                "category": f"c{i % 6}",
+            }
             for i in range(NUM_ITEMS)
         ]
     )

@@ -4,7 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import small_dataset
 
-from training.data.batches import epoch_rows, history_window, training_batches
+from training.config import OptimizerConfig
+from training.data.batches import (
+    HistoryBatch,
+    _from_catalogue,
+    _from_history,
+    epoch_rows,
+    expected_counts,
+    history_window,
+    training_batches,
+)
+from training.data.negatives import sample_in_batch_negatives
 
 
 @pytest.fixture(scope="module")
@@ -55,62 +65,82 @@ def test_an_epoch_has_every_training_row_once_in_batches_of_nearly_equal_size(da
     assert min(sizes) >= max(1, max(sizes) // 2)
 
 
-def test_candidates_are_the_positive_then_negatives_that_are_not_in_the_history(dataset):
-    batches = training_batches(
-        dataset,
-        batch_size=100,
-        max_seq_length=50,
-        train_num_ngs=4,
-        catalogue_num_ngs=3,
-        pad_to=None,
-        rng=np.random.default_rng(3),
-    )
+def batches_of(dataset, seed=3, batch_size=200, max_seq_length=50, **settings):
+    config = OptimizerConfig(batch_size=batch_size, **settings)
+    return list(training_batches(dataset, config, max_seq_length, None, np.random.default_rng(seed)))
+
+
+def test_candidates_are_the_positive_then_three_kinds_of_negatives(dataset):
     positives = []
-    for batch in batches:
-        positive, in_batch, anywhere = np.split(batch["candidates"], [1, 5], axis=1)
+    for batch in batches_of(dataset, train_num_ngs=4, history_num_ngs=2, catalogue_num_ngs=3):
+        positive, in_batch, of_history, _ = np.split(batch["candidates"], [1, 5, 7], axis=1)
+        history = batch["items"]
+        assert batch["candidates"].shape[1] == 10
         assert batch["candidates"].dtype == np.int32
-        assert (in_batch > 0).all()
-        assert (anywhere > 0).all()
-        assert (anywhere < dataset.num_items).all()
+        assert (batch["candidates"] > 0).all()
+        assert (batch["candidates"] < dataset.num_items).all()
         assert not (batch["candidates"][:, 1:] == positive).any()
-        assert not (in_batch[:, :, None] == batch["items"][:, None, :]).any()
+        assert not (in_batch[:, :, None] == history[:, None, :]).any()
+        # Only where the positive itself was drawn from the history does another item take its place.
+        from_history = (of_history[:, :, None] == history[:, None, :]).any(axis=2)
+        assert (from_history | (positive == history).any(axis=1)[:, None]).all()
+        assert from_history.mean() > 0.9
+        assert not batch["correction"].any()
         positives.append(positive[:, 0])
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate(positives)), np.sort(dataset.item[dataset.rows("train")])
-    )
+    np.testing.assert_array_equal(np.sort(np.concatenate(positives)), np.sort(dataset.item[dataset.rows("train")]))
 
 
 def test_catalogue_negatives_are_uniform_over_all_other_items(dataset):
-    batches = training_batches(
-        dataset,
-        batch_size=400,
-        max_seq_length=10,
-        train_num_ngs=1,
-        catalogue_num_ngs=100,
-        pad_to=None,
-        rng=np.random.default_rng(3),
-    )
+    batches = batches_of(dataset, max_seq_length=10, train_num_ngs=1, catalogue_num_ngs=100)
     drawn = np.concatenate([batch["candidates"][:, 2:].ravel() for batch in batches])
     counts = np.bincount(drawn, minlength=dataset.num_items)[1:]
     assert counts.min() > 0.8 * counts.mean()
     assert counts.max() < 1.2 * counts.mean()
 
 
-def test_the_same_seed_gives_the_same_batches(dataset):
-    def epoch(seed):
-        return list(
-            training_batches(
-                dataset,
-                batch_size=200,
-                max_seq_length=50,
-                train_num_ngs=4,
-                catalogue_num_ngs=2,
-                pad_to=None,
-                rng=np.random.default_rng([seed, 1]),
-            )
+def test_the_correction_is_minus_the_logarithm_of_how_often_a_candidate_is_drawn():
+    """Counted over many draws of the negatives of one small batch."""
+    items = np.array([[1, 2, 2, 0], [3, 4, 0, 0], [5, 1, 6, 7]], np.int32)
+    length = np.array([3, 2, 4], np.int32)
+    none = np.zeros(3, np.int64)
+    history = HistoryBatch(items, np.zeros((3, 4), np.int64), length, none, none)
+    positives = np.array([8, 3, 1], np.int32)
+    config = OptimizerConfig(train_num_ngs=1, history_num_ngs=2, catalogue_num_ngs=3, logq_correction=True)
+    everything = np.tile(np.arange(1, 11, dtype=np.int32), (3, 1))
+    candidates = np.concatenate([positives[:, None], everything], axis=1)
+    expected = expected_counts(candidates, history, 11, config)[:, 1:]
+
+    rng, draws = np.random.default_rng(0), 20_000
+    counts = np.zeros((3, 11))
+    for _ in range(draws):
+        negatives = np.concatenate(
+            [
+                sample_in_batch_negatives(positives, items, 1, rng, num_items=11),
+                _from_history(11, history, positives, 2, rng),
+                _from_catalogue(11, positives, 3, rng),
+            ],
+            axis=1,
+        )
+        np.add.at(counts, (np.arange(3)[:, None], negatives), 1)
+    for row, positive in enumerate(positives):
+        # Row 0 may draw 3 or 1 in the batch, but 1 is in its history; row 1 may draw 8 or 1; row 2 may draw 8 or 3.
+        others = [item for item in range(1, 11) if item != positive]
+        np.testing.assert_allclose(
+            counts[row, others] / draws, expected[row, np.array(others) - 1], atol=0.03, err_msg=str(row)
         )
 
-    first, again, other = epoch(1), epoch(1), epoch(2)
+
+def test_batches_carry_the_correction_when_it_is_on(dataset):
+    settings = {"history_num_ngs": 2, "catalogue_num_ngs": 3}
+    (plain, *_) = batches_of(dataset, **settings)
+    (corrected, *_) = batches_of(dataset, logq_correction=True, **settings)
+    np.testing.assert_array_equal(plain["candidates"], corrected["candidates"])
+    assert np.isfinite(corrected["correction"]).all()
+    assert corrected["correction"].std() > 0.1
+
+
+def test_the_same_seed_gives_the_same_batches(dataset):
+    first, again, other = (batches_of(dataset, seed, catalogue_num_ngs=2) for seed in (1, 1, 2))
     for one, two in zip(first, again, strict=True):
         for name, array in one.items():
             np.testing.assert_array_equal(array, two[name])

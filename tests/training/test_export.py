@@ -21,9 +21,7 @@ from training.models.ranker import SliRecRanker, build_model
 def exported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     dataset = small_dataset(folder / "dataset")
-    config = TrainingConfig().replaced(
-        train={"init_value": 0.3}, model={"recommenders_compatible": request.param}
-    )
+    config = TrainingConfig().replaced(train={"init_value": 0.3}, model={"recommenders_compatible": request.param})
     model = build_model(dataset, config)
     export_bundle(model, dataset, small_inventory(), config, folder / "bundle", {"valid/NDCG@10": 0.5})
     return model, dataset, config, folder / "bundle"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.config import OptimizerConfig
 from training.data.negatives import sample_in_batch_negatives
 from training.data.sequences import EncodedSequences
 
@@ -102,11 +103,8 @@ def epoch_rows(dataset: EncodedSequences, batch_size: int, rng: np.random.Genera
 
 def training_batches(
     dataset: EncodedSequences,
-    *,
-    batch_size: int,
+    config: OptimizerConfig,
     max_seq_length: int,
-    train_num_ngs: int,
-    catalogue_num_ngs: int,
     pad_to: int | None,
     rng: np.random.Generator,
 ) -> Iterator[dict[str, NDArray[Any]]]:
@@ -114,25 +112,75 @@ def training_batches(
 
     Args:
         dataset: Encoded sequences.
-        batch_size: Most positives in a batch.
+        config: Batch size, the three kinds of negatives, and whether to correct for how they are drawn.
         max_seq_length: Events of a history at most.
-        train_num_ngs: In-batch negatives for each positive: neither it nor anything in its history.
-        catalogue_num_ngs: Further negatives, uniform over the catalogue; only the positive is spared.
         pad_to: Columns of every batch; None for what each batch needs.
         rng: Source of order and negatives.
 
     Yields:
-        The arrays of `HistoryBatch` and candidates (B, 1 + train_num_ngs + catalogue_num_ngs) int32, positive first.
+        The arrays of `HistoryBatch`; candidates (B, C) int32, the positive first, then in-batch negatives (neither it
+        nor anything in its history), then items of its history, then items of the whole catalogue; and correction
+        (B, C) float32, what to add to the logits.
     """
-    for rows in epoch_rows(dataset, batch_size, rng):
+    for rows in epoch_rows(dataset, config.batch_size, rng):
         history = history_window(dataset, rows, max_seq_length, pad_to)
         positives = dataset.item[rows]
-        candidates = [positives[:, None]]
-        candidates.append(
-            sample_in_batch_negatives(positives, history.items, train_num_ngs, rng, num_items=dataset.num_items)
-        )
-        if catalogue_num_ngs:
-            # Drawn from one id fewer, then moved past the positive: uniform over all others, without a second try.
-            drawn = rng.integers(1, dataset.num_items - 1, (len(rows), catalogue_num_ngs), dtype=np.int32)
-            candidates.append(drawn + (drawn >= positives[:, None]))
-        yield {**history.as_inputs(), "candidates": np.concatenate(candidates, axis=1).astype(np.int32)}
+        candidates = np.concatenate(
+            [
+                positives[:, None],
+                sample_in_batch_negatives(
+                    positives, history.items, config.train_num_ngs, rng, num_items=dataset.num_items
+                ),
+                _from_history(dataset.num_items, history, positives, config.history_num_ngs, rng),
+                _from_catalogue(dataset.num_items, positives, config.catalogue_num_ngs, rng),
+            ],
+            axis=1,
+        ).astype(np.int32)
+        correction = np.zeros(candidates.shape, np.float32)
+        if config.logq_correction:
+            correction -= np.log(expected_counts(candidates, history, dataset.num_items, config)).astype(np.float32)
+        yield {**history.as_inputs(), "candidates": candidates, "correction": correction}
+
+
+def _from_catalogue(num_items: int, positives: NDArray[np.int32], count: int, rng: np.random.Generator) -> Any:
+    """Draws (B, count) items uniformly from all but the positive."""
+    # From one id fewer, then moved past the positive: no second try is needed.
+    drawn = rng.integers(1, num_items - 1, (len(positives), count), dtype=np.int32)
+    return drawn + (drawn >= positives[:, None])
+
+
+def _from_history(
+    num_items: int, history: HistoryBatch, positives: NDArray[np.int32], count: int, rng: np.random.Generator
+) -> Any:
+    """Draws (B, count) events of the history; where one is the positive, an item of the catalogue instead."""
+    place = (rng.random((len(positives), count)) * history.length[:, None]).astype(np.int64)
+    drawn = np.take_along_axis(history.items, place, axis=1)
+    unusable = (drawn == positives[:, None]) | (drawn == 0)
+    return np.where(unusable, _from_catalogue(num_items, positives, count, rng), drawn)
+
+
+def expected_counts(
+    candidates: NDArray[np.int32], history: HistoryBatch, num_items: int, config: OptimizerConfig
+) -> NDArray[np.float64]:
+    """Returns how often each candidate is expected among its row's negatives, (B, C).
+
+    Subtracting its logarithm from the logits in training makes the softmax over a few candidates estimate the one over
+    the whole catalogue (Bengio and Senecal, IEEE Transactions on Neural Networks 19(4), 2008): without it an item's
+    score also says how seldom it is drawn, and items of the history, which in-batch negatives spare, are overrated.
+
+    Args:
+        candidates: (B, C) item ids, the positive first.
+        history: The rows' histories.
+        num_items: Size of the item vocabulary.
+        config: Numbers of negatives of each kind.
+    """
+    share = np.bincount(candidates[:, 0], minlength=num_items) / len(candidates)  # of an item among the positives
+    spared = np.sort(np.concatenate([history.items, candidates[:, :1]], axis=1), axis=1)
+    first = np.concatenate([np.ones((len(spared), 1), bool), spared[:, 1:] != spared[:, :-1]], axis=1)
+    open_share = 1.0 - (share[spared] * first).sum(axis=1)  # of the batch that may serve as a negative
+    occurrences = (history.items[:, None, :] == candidates[:, :, None]).sum(axis=2)  # (B, C)
+    frequency = occurrences / history.length[:, None]
+    in_batch = config.train_num_ngs * share[candidates] / np.maximum(open_share, 1.0 / len(candidates))[:, None]
+    replaced = config.history_num_ngs * frequency[:, :1]  # draws from the history that hit the positive
+    anywhere = (config.catalogue_num_ngs + replaced) / (num_items - 2)
+    return np.where(occurrences > 0, 0.0, in_batch) + config.history_num_ngs * frequency + anywhere

@@ -168,7 +168,7 @@ def training_curves(history: Sequence[Mapping[str, float]], *, metrics: Sequence
             series = [record[name] for record in history]
             style: dict[str, Any] = {"color": CYCLE[place % len(CYCLE)], "marker": MARKERS[place % len(MARKERS)]}
             axis.plot(epochs, series, label=_readable(name), markersize=4, linewidth=1.6, **style)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.yaxis.grid(True, color="#E6E6E6", linewidth=0.8)
         if names:
             axis.legend(frameon=False, fontsize=8.5)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from training.data.sequences import EncodedSequences
 from training.evaluation.histories import seen_mask

@@ -13,7 +13,7 @@ from training.config import TrainingConfig, load_config
 from training.data.batches import history_window
 from training.data.sequences import EncodedSequences
 from training.models.arrays import load_arrays, named_variables
-from training.models.slirec import SliRec
+from training.models.slirec import HISTORY_INPUTS, SliRec
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
@@ -35,7 +35,11 @@ class SliRecRanker:
         self.model = model
         self.max_seq_length = max_seq_length
         self.name = name
-        self._score = tf.function(self._score_graph, reduce_retracing=True)
+        # One trace for all shapes; otherwise every other length and number of rows is traced anew.
+        shape = {"items": (None, None), "timestamps": (None, None)}
+        kind = {"items": tf.int32, "length": tf.int32}
+        signature = {name: tf.TensorSpec(shape.get(name, (None,)), kind.get(name, tf.int64)) for name in HISTORY_INPUTS}
+        self._score = tf.function(self._score_graph, input_signature=[signature])
 
     def _score_graph(self, history: dict[str, Any]) -> Any:
         rows = ops.shape(history["items"])[0]
