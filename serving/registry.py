@@ -4,10 +4,9 @@ Where things go is MLflow's own environment: MLFLOW_TRACKING_URI, MLFLOW_REGISTR
 SLIREC_MODEL_NAME for the registered name. Without them: SQLite and artifacts in the repository's folder.
 """
 
-import fcntl
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +26,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is
 
 import mlflow
 import mlflow.pyfunc as pyfunc
+from filelock import FileLock
 from mlflow.client import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
@@ -248,13 +248,9 @@ def _mlflow_errors(what: str) -> Generator[None]:
         raise RegistryError(f"MLflow could not {what}: {' '.join(str(error).split())}") from error
 
 
-@contextmanager
-def _exclusive(database: Path | None) -> Generator[None]:
-    """Holds a lock file beside a SQLite database; does nothing for a server, which keeps order itself."""
+def _exclusive(database: Path | None) -> AbstractContextManager[object]:
+    """Returns a lock beside a SQLite database; nothing for a server, which keeps order itself."""
     if database is None:
-        yield
-        return
+        return nullcontext()
     database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file closes, also when the process dies
-        yield
+    return FileLock(f"{database}.lock")

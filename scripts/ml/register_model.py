@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.ml.run_summary import format_registered
 from serving.bundle import Bundle, BundleError, open_bundle
-from serving.config import DEFAULT_CONFIG_PATH, ConfigError, load_config
+from serving.clean_process import RegistryError
+from serving.config import DEFAULT_CONFIG_PATH, ConfigError, ServeConfig, load_config
+from training.files import write_json
 
 DEFAULT_BUNDLE = Path("runs/slirec/bundle")
 DEFAULT_EVALUATION = Path("runs/evaluation/evaluation.json")
+DEFAULT_SUMMARY = Path("runs/registered.json")
 METHOD = "SLi-Rec"
 
 
@@ -45,15 +49,52 @@ def evaluation_metrics(evaluation: Mapping[str, Any], method: str = METHOD) -> d
     return metrics
 
 
-def format_recommendation(bundle: Bundle, answer: Mapping[str, Sequence[Any]]) -> str:
-    """Returns an answer as a table of rank, score, title and GID."""
-    catalogue = bundle.catalogue
-    titles = [catalogue.titles[catalogue.row_of_gid[gid]].as_py() for gid in answer["itemIds"]]
-    width = max([len("title"), *map(len, titles)])
-    lines = [f"{'':>4}  {'score':>7}  {'title':<{width}}  GID"]
-    rows = zip(titles, answer["itemIds"], answer["preds"], strict=True)
-    lines += [f"{rank:>4}  {score:7.4f}  {title:<{width}}  {gid}" for rank, (title, gid, score) in enumerate(rows, 1)]
-    return "\n".join(lines)
+def register(
+    bundle: Bundle,
+    config: ServeConfig,
+    summary_path: Path,
+    *,
+    name: str | None = None,
+    metrics: Mapping[str, float] | None = None,
+    run_id: str | None = None,
+) -> dict[str, Any]:
+    """Registers a bundle, scores it from a clean process, and notes the result.
+
+    Args:
+        bundle: The opened model bundle.
+        config: Serving configuration; its alias is set.
+        summary_path: JSON file to write: name, version, alias, model_uri, run_id, and the answer to the bundle's
+            example as `sample`, a list of title, gid and score.
+        name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
+        metrics: Figures to link with the version.
+        run_id: Training run to log into.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        RegistryError: MLflow refused, or the reloaded model does not answer as the bundle's example says.
+    """
+    # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
+    from serving.registry import log_and_register, reload_and_score
+
+    registered = log_and_register(bundle.path, config, name=name, metrics=metrics, run_id=run_id)
+    model_uri = f"models:/{registered.name}@{config.alias}"
+    (answer,) = reload_and_score(model_uri, config)
+    titles = bundle.catalogue.titles
+    summary = {
+        "name": registered.name,
+        "version": registered.version,
+        "alias": config.alias,
+        "model_uri": model_uri,
+        "run_id": registered.run_id,
+        "sample": [
+            {"title": titles[bundle.catalogue.row_of_gid[gid]].as_py(), "gid": gid, "score": score}
+            for gid, score in zip(answer["itemIds"], answer["preds"], strict=True)
+        ],
+    }
+    write_json(summary, summary_path)
+    return summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,33 +106,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alias", help="registry alias to set (else the configuration's)")
     parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
     parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
+    parser.add_argument("--summary", type=Path, default=DEFAULT_SUMMARY, help="where the result is noted")
     arguments = parser.parse_args(argv)
-    # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
     try:
         bundle = open_bundle(arguments.bundle)
         config = load_config(arguments.config)
         metrics = _metrics(arguments.evaluation)
         run_id = arguments.run_id or _training_run(arguments.bundle)
-    except (BundleError, ConfigError, OSError, ValueError) as error:
+        if arguments.alias:
+            config = config.model_copy(update={"alias": arguments.alias})
+        summary = register(bundle, config, arguments.summary, name=arguments.name, metrics=metrics, run_id=run_id)
+    except (BundleError, ConfigError, RegistryError, OSError, ValueError) as error:
         print(f"register_model: {error}", file=sys.stderr)
         return 1
-    from serving.registry import RegistryError, log_and_register, reload_and_score
-
-    if arguments.alias:
-        config = config.model_copy(update={"alias": arguments.alias})
-    try:
-        registered = log_and_register(arguments.bundle, config, name=arguments.name, metrics=metrics, run_id=run_id)
-        (answer,) = reload_and_score(f"models:/{registered.name}@{config.alias}", config)
-    except (BundleError, RegistryError, OSError) as error:
-        print(f"register_model: {error}", file=sys.stderr)
-        return 1
-    print(f"Registered {registered.name} version {registered.version} (alias {config.alias}), run {registered.run_id}")
     print(
         f"Reloaded in a clean process without TensorFlow; the example's scores agree to {config.example_tolerance:g}."
     )
-    request = bundle.example["request"]
-    print(f"Recommendation for {request['userId']} after {', '.join(request['items'][-5:])}:")
-    print(format_recommendation(bundle, answer))
+    print(format_registered(summary))
     return 0
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.metrics import metrics_table
+
 TITLES = {
     "seen_out": "Full ranking, products that the shopper has not touched before",
     "seen_in": "Full ranking, the whole inventory",
@@ -16,29 +18,10 @@ class RunSummaryError(RuntimeError):
     """A result file of the run is missing or is not what it should be."""
 
 
-def format_metrics(title: str, methods: Mapping[str, Mapping[str, float]]) -> str:
-    """Returns a text table, one line per method and one column per metric.
-
-    Args:
-        title: Line above the table.
-        methods: method -> metric -> value; a metric that a method lacks is shown as a dash.
-    """
-    metrics = list(dict.fromkeys(metric for values in methods.values() for metric in values))
-    rows = [["", *metrics]]
-    for method, values in methods.items():
-        rows.append([method, *(f"{values[m]:.4f}" if values.get(m) is not None else "-" for m in metrics)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(metrics) + 1)]
-    lines = [
-        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (zip(row, widths, strict=True) for row in rows)
-    ]
-    return "\n".join([title, *(line.rstrip() for line in lines)])
-
-
 def format_evaluation(evaluation: Mapping[str, Any]) -> str:
     """Returns the tables of `evaluation.json`, full ranking first."""
     tables = [
-        format_metrics(f"{TITLES[protocol]}: {evaluation['num_rows'][protocol]:,} rows", methods)
+        "\n".join([f"{TITLES[protocol]}: {evaluation['num_rows'][protocol]:,} rows", *metrics_table(methods)])
         for protocol, methods in (*evaluation["full_ranking"].items(), ("sampled", evaluation["sampled"]))
     ]
     return "\n\n".join(tables)

@@ -17,7 +17,7 @@ from scripts.ml.run_notebooks import (
     run_notebooks,
     strip_machine,
 )
-from scripts.ml.run_summary import RunSummaryError, format_metrics, summarise_run
+from scripts.ml.run_summary import RunSummaryError, summarise_run
 
 PARAMETERS = 'USERS = 2000\nDATA_DIR: str = "data"\nEPOCHS = None'
 
@@ -181,15 +181,6 @@ def test_the_summary_shows_the_metrics_the_version_and_the_sample(tmp_path):
     assert ": 1,234 rows\n            NDCG@10\npopularity   0.1250\nSLi-Rec      0.5000" in text
     assert "Registered: m version 2, alias champion\n" in text
     assert "  1  Mug  0.7500  gid://shopify/Product/1" in text
-
-
-def test_a_metric_that_a_method_lacks_is_a_dash():
-    assert format_metrics("T", {"a": {"x": 1.0}, "b": {"y": 2.0}}).splitlines() == [
-        "T",
-        "        x       y",
-        "a  1.0000       -",
-        "b       -  2.0000",
-    ]
 
 
 def test_a_missing_result_file_is_named(tmp_path):

@@ -79,7 +79,7 @@ def test_a_known_shopper_without_events_is_ranked_by_the_stored_ones(exported):
 
 
 def test_tables_hold_the_catalogue_and_the_last_events(exported):
-    _, dataset, config, folder = exported
+    _, dataset, _, folder = exported
     catalogue = pq.read_table(folder / "catalogue.parquet").to_pandas()
     assert list(catalogue["handle"]) == list(small_inventory().handles)
     known = catalogue[catalogue["item_id"] > 0]

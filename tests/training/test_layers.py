@@ -1,10 +1,12 @@
 """The network's parts on numbers small enough to check by hand, and its invariants."""
 
+import keras
 import numpy as np
 import pytest
 
 from training.config import ModelConfig
-from training.models.layers import FullyConnected, LongTermAttention, TargetAttention, TimeFeatures, masked_softmax
+from training.models.dense import FullyConnected, FusedBatchNormalization
+from training.models.layers import LongTermAttention, TargetAttention, TimeFeatures, masked_softmax
 from training.models.slirec import HISTORY_INPUTS, STATE_OUTPUTS, SliRec
 from training.models.time_lstm import TimeLSTM
 
@@ -114,6 +116,21 @@ def test_target_attention_equals_the_first_layer_on_the_concatenation():
     expected = np.asarray(masked_softmax(logits, mask[:, None]))
     np.testing.assert_allclose(weights, expected, atol=1e-5)
     np.testing.assert_allclose(pooled, np.einsum("bct,bth->bch", expected, hidden), atol=1e-5)
+
+
+def test_batch_normalisation_is_that_of_keras_in_training_and_inference():
+    rows = np.random.default_rng(4).normal(3, 2, (500, 6)).astype(np.float32)
+    ours, theirs = FusedBatchNormalization(), keras.layers.BatchNormalization(momentum=0.95, epsilon=1e-4)
+    for layer in (ours, theirs):
+        layer.build(rows.shape)
+        layer.gamma.assign(np.arange(1, 7))
+        layer.beta.assign(np.arange(6))
+    np.testing.assert_allclose(ours(rows, training=True), theirs(rows, training=True), atol=1e-4)
+    np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, atol=1e-6)
+    # The fused kernel keeps the unbiased variance, N / (N - 1) times Keras's.
+    np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=3e-3)
+    theirs.moving_variance.assign(ours.moving_variance)
+    np.testing.assert_allclose(ours(rows), theirs(rows), rtol=1e-4)
 
 
 def test_encoding_names_what_scoring_reads(model):

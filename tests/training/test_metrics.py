@@ -184,3 +184,12 @@ def test_logloss_is_left_out_without_probabilities():
 def test_wrong_values_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_table_leaves_out_recall_and_shows_a_missing_value_as_a_dash():
+    table = metrics.metrics_table({"a": {"x": 1.0, "Recall@5": 1.0}, "b": {"x": 0.5, "y": 2.0}})
+    assert table == [
+        "        x       y",
+        "a  1.0000       -",
+        "b  0.5000  2.0000",
+    ]

@@ -69,5 +69,5 @@ def test_a_checkpoint_of_other_sizes_is_refused(trained):
     with pytest.raises(CheckpointError, match=r"item_embedding/embeddings should have shape \(\d+, 24\)"):
         config = ModelConfig(item_embedding_dim=24, cate_embedding_dim=16)
         load_recommenders_checkpoint(checkpoint, config, dataset.item_category)
-    with pytest.raises(CheckpointError, match="item_category|item_embedding"):
+    with pytest.raises(CheckpointError, match="item_embedding/embeddings should have shape"):
         load_recommenders_checkpoint(checkpoint, ModelConfig(), dataset.item_category[:-1])

@@ -10,7 +10,7 @@ from small_data import small_dataset
 
 from training.config import TrainingConfig
 from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata
-from training.models.ranker import BEST, INITIAL, LAST, SliRecRanker, load_model, load_rankers
+from training.models.ranker import BEST, INITIAL, LAST, load_model, load_rankers
 from training.trainer import Trainer, train
 
 TRAIN = {"epochs": 3, "batch_size": 300, "init_value": 0.1, "learning_rate": 0.01}

@@ -13,29 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
-BLUE: Final = "#0072B2"
-PALE: Final = "#BDD9EC"
-ORANGE: Final = "#D55E00"
-INK: Final = "#333333"
-GRID: Final = "#E6E6E6"
+from training.plot_style import BLUE, GRID, INK, ORANGE, PALE, new_figure, set_titles
+
 DAY: Final = 86_400
 SESSION_GAP: Final = 1800  # half an hour without an event ends a session: the habit of web analytics
-
-
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(colors=INK, labelsize=9)
-        axis.set_axisbelow(True)
-    return figure, axes
-
-
-def _titled(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    axis.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
-    axis.set_xlabel(xlabel, fontsize=9.5, color=INK)
-    axis.set_ylabel(ylabel, fontsize=9.5, color=INK)
 
 
 def category_sizes(counts: Mapping[str, int], *, title: str = "Products by category", unit: str = "products") -> Figure:
@@ -50,13 +31,13 @@ def category_sizes(counts: Mapping[str, int], *, title: str = "Products by categ
         ValueError: If there is no category.
     """
     _require(counts, "counts")
-    figure, (axis,) = _figure(7.5, 1.1 + 0.3 * len(counts))
+    figure, (axis,) = new_figure(7.5, 1.1 + 0.3 * len(counts))
     drawn = axis.barh(list(counts), list(counts.values()), color=BLUE, height=0.7)
     axis.bar_label(drawn, padding=4, fontsize=9, color=INK, fmt="{:,.0f}")
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
     axis.xaxis.grid(True, color=GRID, linewidth=0.8)
-    _titled(axis, title, unit, "")
+    set_titles(axis, title, unit, "")
     return figure
 
 
@@ -78,7 +59,7 @@ def price_ranges(
     wrong = [category for category, values in filled.items() if not (values > 0).all()]
     if wrong:
         raise ValueError(f"`prices` should be positive. Received: others, in {', '.join(wrong)}")
-    figure, (axis,) = _figure(7.5, 1.2 + 0.34 * len(filled))
+    figure, (axis,) = new_figure(7.5, 1.2 + 0.34 * len(filled))
     places = np.arange(len(filled))
     axis.boxplot(
         list(filled.values()),
@@ -102,7 +83,7 @@ def price_ranges(
     axis.tick_params(axis="y", length=0)
     axis.xaxis.grid(True, color=GRID, linewidth=0.8)
     unit = f"price in {currency}" if currency else "price"
-    _titled(axis, title, f"{unit}, logarithmic (box: middle half; line: median)", "")
+    set_titles(axis, title, f"{unit}, logarithmic (box: middle half; line: median)", "")
     return figure
 
 
@@ -130,7 +111,7 @@ def category_tastes(
     for title, table in tables.items():
         if table.shape != shape:
             raise ValueError(f"Panel {title!r} should have shape {shape}. Received: {table.shape}")
-    figure, axes = _figure(
+    figure, axes = new_figure(
         1.6 + 0.42 * len(categories) * len(tables) + 0.8, 1.9 + 0.27 * len(shoppers), columns=len(tables)
     )
     image: Any = None
@@ -140,7 +121,7 @@ def category_tastes(
         axis.set_yticks(np.arange(shape[0]), list(shoppers) if place == 0 else [""] * shape[0])
         axis.tick_params(length=0)
         axis.spines[:].set_visible(False)
-        _titled(axis, title, "", "")
+        set_titles(axis, title, "", "")
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1), fraction=0.04)
     bar.set_label(label, fontsize=9.5, color=INK)
     bar.ax.tick_params(labelsize=9, colors=INK)
@@ -162,7 +143,7 @@ def activity_over_time(timestamps: ArrayLike, *, title: str = "Interactions over
     first = int(seconds.min()) // DAY
     by_day = np.bincount(seconds // DAY - first)
     dates = np.datetime64(first, "D") + np.arange(len(by_day))
-    figure, (left, right) = _figure(9.5, 3.4, columns=2)
+    figure, (left, right) = new_figure(9.5, 3.4, columns=2)
     left.bar(dates, by_day, width=1.0, color=PALE, label="one day")
     if len(by_day) >= 7:
         mean = np.convolve(by_day, np.full(7, 1 / 7), mode="valid")
@@ -177,8 +158,8 @@ def activity_over_time(timestamps: ArrayLike, *, title: str = "Interactions over
     _percent(right)
     for axis in (left, right):
         axis.yaxis.grid(True, color=GRID, linewidth=0.8)
-    _titled(left, title, f"day ({dates[0]} to {dates[-1]})", "interactions")
-    _titled(right, "By hour of the day", "hour (UTC)", "share of interactions")
+    set_titles(left, title, f"day ({dates[0]} to {dates[-1]})", "interactions")
+    set_titles(right, "By hour of the day", "hour (UTC)", "share of interactions")
     return figure
 
 
@@ -225,18 +206,18 @@ def session_lengths_and_gaps(lengths: NDArray[np.int64], gaps: NDArray[np.float6
         ValueError: If there is no session.
     """
     _require(lengths, "lengths")
-    figure, (left, right) = _figure(9.5, 3.4, columns=2)
+    figure, (left, right) = new_figure(9.5, 3.4, columns=2)
     counts = np.bincount(lengths)
     left.bar(np.arange(1, len(counts)), counts[1:] / len(lengths), color=BLUE, width=0.85)
     left.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    _titled(left, "Products in a session", "interactions", "share of sessions")
+    set_titles(left, "Products in a session", "interactions", "share of sessions")
     if len(gaps):
         longest = max(1.0, float(np.quantile(gaps, 0.99)))
         right.hist(np.minimum(gaps, longest), bins=30, color=BLUE, weights=np.full(len(gaps), 1 / len(gaps)))
         median = float(np.median(gaps))
         right.axvline(median, color=ORANGE, linestyle="--", linewidth=1.8, label=f"median {median:.1f} days")
         right.legend(frameon=False, fontsize=9)
-    _titled(right, "Time between a shopper's sessions", "days (the longest 1 % at the right edge)", "share of gaps")
+    set_titles(right, "Time between a shopper's sessions", "days (the longest 1 % at the right edge)", "share of gaps")
     for axis in (left, right):
         axis.yaxis.grid(True, color=GRID, linewidth=0.8)
         _percent(axis)
@@ -254,7 +235,7 @@ def history_lengths(lengths: NDArray[Any], *, max_seq_length: int | None = None)
         ValueError: If there is no row.
     """
     _require(lengths, "lengths")
-    figure, (axis,) = _figure(7.5, 3.6)
+    figure, (axis,) = new_figure(7.5, 3.6)
     step = 1 + int(lengths.max()) // 50  # whole numbers, so that every bar holds as many lengths
     axis.hist(lengths, bins=(np.arange(0, int(lengths.max()) + 2 * step, step) - 0.5).tolist(), color=BLUE)
     axis.set_ylim(top=1.3 * axis.get_ylim()[1])
@@ -267,7 +248,7 @@ def history_lengths(lengths: NDArray[Any], *, max_seq_length: int | None = None)
     axis.legend(frameon=True, edgecolor="white", framealpha=1, fontsize=9, loc="upper right")
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.yaxis.grid(True, color=GRID, linewidth=0.8)
-    _titled(axis, "How much is known of a shopper at the test row", "earlier events", "rows")
+    set_titles(axis, "How much is known of a shopper at the test row", "earlier events", "rows")
     return figure
 
 

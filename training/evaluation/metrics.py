@@ -8,7 +8,7 @@ gain nor lose by ties: one that gives every item the same score gets the figures
 Places are 1-based: the first item of a ranking has place 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -260,3 +260,19 @@ def basket_metrics(
         values[f"Recall@{k}"] = hits[:, :k].sum(axis=1) / targets
         values[f"MAP@{k}"] = precision[:, :k].sum(axis=1) / best
     return values
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Returns the lines of a text table, one for each method, one column for each metric; a missing value is a dash.
+
+    With one target a row Recall@k is HR@k, so the table leaves Recall@k out.
+    """
+    names = list(dict.fromkeys(name for row in reversed(list(metrics.values())) for name in row))
+    names = [name for name in names if not name.startswith("Recall@")]
+    width = max(len(method) for method in metrics)
+    cells = [max(len(name), 6) for name in names]
+    lines = [" " * width + "".join(f"  {name:>{cell}}" for name, cell in zip(names, cells, strict=True))]
+    for method, row in metrics.items():
+        values = (f"{row[name]:.4f}" if name in row else "-" for name in names)
+        lines.append(f"{method:<{width}}" + "".join(f"  {v:>{c}}" for v, c in zip(values, cells, strict=True)))
+    return lines

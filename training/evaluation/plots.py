@@ -7,38 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-BLUE: Final = "#0072B2"
-SKY: Final = "#56B4E9"
-ORANGE: Final = "#D55E00"
-GREEN: Final = "#009E73"
-PURPLE: Final = "#CC79A7"
-YELLOW: Final = "#E69F00"
-GREY: Final = "#8C8C8C"
-INK: Final = "#333333"
+from training.plot_style import BLUE, GREEN, GREY, GRID, INK, ORANGE, PURPLE, SKY, YELLOW, new_figure, set_titles
+
 CYCLE: Final = (BLUE, YELLOW, GREEN, PURPLE, SKY, ORANGE, GREY)
 MARKERS: Final = "osD^vPX"
 ORACLE: Final = "oracle"
-
-
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(colors=INK, labelsize=9)
-        axis.set_axisbelow(True)
-    return figure, axes
-
-
-def _titled(axis: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    axis.set_title(title, fontsize=11, color=INK, loc="left", pad=10)
-    axis.set_xlabel(xlabel, fontsize=9.5, color=INK)
-    axis.set_ylabel(ylabel, fontsize=9.5, color=INK)
 
 
 def model_comparison(
@@ -62,7 +39,7 @@ def model_comparison(
     bars = sorted((value, method) for method, value in values.items() if method != ORACLE)
     if not bars:
         raise ValueError("`values` should hold at least one method beside the oracle. Received: none")
-    figure, (axis,) = _figure(7.5, 1.2 + 0.36 * len(bars))
+    figure, (axis,) = new_figure(7.5, 1.2 + 0.36 * len(bars))
     models = [method for method in values if method not in baselines and method != ORACLE]
     shades = dict(zip(models, (SKY, BLUE) if len(models) == 2 else CYCLE * len(models), strict=False))
     heights = [value for value, _ in bars]
@@ -83,9 +60,9 @@ def model_comparison(
             fontsize=9,
             color=ORANGE,
         )
-    axis.xaxis.grid(True, color="#E6E6E6", linewidth=0.8)
+    axis.xaxis.grid(True, color=GRID, linewidth=0.8)
     axis.tick_params(axis="y", length=0)
-    _titled(axis, title, metric, "")
+    set_titles(axis, title, metric, "")
     return figure
 
 
@@ -120,7 +97,7 @@ def metric_by_history_length(
         f"{low}\n" + f"n={np.sum(member == group)}" if low == high else f"{low}–{high}\nn={np.sum(member == group)}"
         for (low, high), group in zip(spans, present, strict=True)
     ]
-    figure, (axis,) = _figure(7.5, 4.0)
+    figure, (axis,) = new_figure(7.5, 4.0)
     shift = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(1)
     for place, (method, found) in enumerate(values.items()):
         means = np.array([found[member == group].mean() for group in present])
@@ -140,9 +117,9 @@ def metric_by_history_length(
         )
     axis.set_xticks(np.arange(len(present)), labels)
     axis.set_ylim(bottom=0)
-    axis.yaxis.grid(True, color="#E6E6E6", linewidth=0.8)
+    axis.yaxis.grid(True, color=GRID, linewidth=0.8)
     axis.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    _titled(axis, title, "earlier events of the shopper (bars: standard error)", metric)
+    set_titles(axis, title, "earlier events of the shopper (bars: standard error)", metric)
     return figure
 
 
@@ -162,18 +139,18 @@ def training_curves(history: Sequence[Mapping[str, float]], *, metrics: Sequence
     keys = [key for key in history[0] if all(key in record for record in history)]
     losses = [key for key in keys if key.endswith("loss") and not key.endswith("logloss")]  # logloss: another scale
     chosen = metrics or [key for key in keys if key.endswith(("NDCG@10", "HR@10"))]
-    figure, (left, right) = _figure(9.5, 3.6, columns=2)
+    figure, (left, right) = new_figure(9.5, 3.6, columns=2)
     for axis, names in ((left, losses), (right, list(chosen))):
         for place, name in enumerate(names):
             series = [record[name] for record in history]
             style: dict[str, Any] = {"color": CYCLE[place % len(CYCLE)], "marker": MARKERS[place % len(MARKERS)]}
             axis.plot(epochs, series, label=_readable(name), markersize=4, linewidth=1.6, **style)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axis.yaxis.grid(True, color="#E6E6E6", linewidth=0.8)
+        axis.yaxis.grid(True, color=GRID, linewidth=0.8)
         if names:
             axis.legend(frameon=False, fontsize=8.5)
-    _titled(left, "Loss", "epoch", "softmax loss")
-    _titled(right, "Validation metrics", "epoch", "")
+    set_titles(left, "Loss", "epoch", "softmax loss")
+    set_titles(right, "Validation metrics", "epoch", "")
     return figure
 
 
@@ -200,13 +177,13 @@ def attention_weights(
         raise ValueError(
             f"`titles` and `weights` should be of one length, at least 1. Received: {len(titles)}, {len(weights)}"
         )
-    figure, (axis,) = _figure(7.5, 1.2 + 0.26 * len(titles))
+    figure, (axis,) = new_figure(7.5, 1.2 + 0.26 * len(titles))
     places = np.arange(len(titles))
     axis.barh(places, weights, color=BLUE, height=0.72)
     names = [name if len(name) <= 42 else name[:41] + "…" for name in titles]
     axis.set_yticks(places, names)  # by place: a product may occur more than once
     axis.invert_yaxis()
-    axis.xaxis.grid(True, color="#E6E6E6", linewidth=0.8)
+    axis.xaxis.grid(True, color=GRID, linewidth=0.8)
     axis.tick_params(axis="y", length=0)
-    _titled(axis, title if target is None else f"{title}: {target}", "attention weight", "")
+    set_titles(axis, title if target is None else f"{title}: {target}", "attention weight", "")
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from training.data.sequences import EncodedSequences
 from training.evaluation.baselines import default_baselines, settings_of
 from training.evaluation.bootstrap import Lead, paired_bootstrap
-from training.evaluation.metrics import TIE_RULE
+from training.evaluation.metrics import TIE_RULE, metrics_table
 from training.evaluation.protocol import (
     PRIMARY_K,
     PROTOCOLS,
@@ -103,7 +103,7 @@ class Report:
         for protocol in PROTOCOLS:
             heading = _HEADINGS[protocol].format(negatives=self.negatives)
             count = f"{self.num_rows()[protocol]:,} of {all_rows:,} {self.split} rows"
-            lines = [f"{heading}: {count}", *_table(self.metrics(protocol))]
+            lines = [f"{heading}: {count}", *metrics_table(self.metrics(protocol))]
             lines += self._verdicts(protocol) if protocol in FULL_RANKING else []
             blocks.append("\n".join(lines))
         return "\n\n".join([*blocks, f"Tie rule: {TIE_RULE}. One target a row: Recall@k is HR@k."])
@@ -120,19 +120,6 @@ class Report:
         if named:
             lines.append("Share of the oracle: " + ", ".join(f"{method} {shares[method]:.1%}" for method in named))
         return lines
-
-
-def _table(metrics: dict[str, dict[str, float]]) -> list[str]:
-    names = list(dict.fromkeys(name for row in reversed(metrics.values()) for name in row))
-    # With one target a row Recall@k is HR@k: the document has it, the table need not.
-    names = [name for name in names if not name.startswith("Recall@")]
-    width = max(len(method) for method in metrics)
-    cells = [max(len(name), 6) for name in names]
-    lines = [" " * width + "".join(f"  {name:>{cell}}" for name, cell in zip(names, cells, strict=True))]
-    for method, row in metrics.items():
-        values = (f"{row[name]:.4f}" if name in row else "-" for name in names)
-        lines.append(f"{method:<{width}}" + "".join(f"  {v:>{c}}" for v, c in zip(values, cells, strict=True)))
-    return lines
 
 
 def best_of(table: Mapping[str, Evaluation], names: Sequence[str]) -> str:

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from training.config import ModelConfig
-from training.models.layers import FullyConnected, LongTermAttention, TargetAttention, TimeFeatures
+from training.models.dense import FullyConnected
+from training.models.layers import LongTermAttention, TargetAttention, TimeFeatures
 from training.models.time_lstm import TimeLSTM
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
