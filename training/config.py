@@ -86,6 +86,9 @@ class OptimizerConfig(Section):
     embed_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on the embeddings used in a batch.")
     layer_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on all other weights.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=0.001, description="Learning rate of Adam.")
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Factor on the learning rate for each epoch, applied smoothly; 1 = constant."
+    )
     loss: Literal["softmax"] = Field(default="softmax", description="Softmax over the positive and its negatives.")
     optimizer: Literal["adam"] = Field(default="adam", description="Optimiser.")
     epochs: PositiveInt = Field(default=10, description="Most epochs to train.")

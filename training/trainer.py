@@ -15,7 +15,7 @@ import yaml
 from tqdm import tqdm
 
 from training.config import TrainingConfig
-from training.data.batches import training_batches
+from training.data.batches import epoch_rows, training_batches
 from training.data.sequences import EncodedSequences
 from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
@@ -106,7 +106,12 @@ class Trainer:
         ]
 
     def _make_optimizer(self) -> Any:
-        optimizer: Any = keras.optimizers.Adam(self.config.train.learning_rate, name="adam")
+        train = self.config.train
+        rate: Any = train.learning_rate
+        if train.learning_rate_decay < 1:
+            steps = len(epoch_rows(self.dataset, train.batch_size, np.random.default_rng(0)))
+            rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, train.learning_rate_decay)
+        optimizer: Any = keras.optimizers.Adam(rate, name="adam")
         if self.config.device.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled_adam")
         optimizer.build(self.model.trainable_variables)

@@ -1,6 +1,6 @@
 """Generates synthetic shoppers' interactions with the products of an inventory snapshot.
 
-    python -m scripts.ml.generate_interactions INVENTORY [OUTPUT] [--users 2000] [--days 120] [--seed 42]
+    python -m scripts.ml.generate_interactions INVENTORY [OUTPUT] [--users 4000] [--days 120] [--seed 42]
 
 Rows are sorted by time over all users. Beside OUTPUT goes `<stem>.oracle.npz`, from which `interaction_oracle` gives
 the true probability of every next product.
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "output", nargs="?", default="data/interactions.tsv", help="file to write (default: %(default)s)"
     )
-    parser.add_argument("--users", type=int, default=2000, help="number of shoppers (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=4000, help="number of shoppers (default: %(default)s)")
     parser.add_argument("--days", type=int, default=120, help="days of observation (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=42, help="same seed, same interactions (default: %(default)s)")
     parser.add_argument("--format", choices=("tsv", "parquet"), help="default: by the suffix of OUTPUT, else tsv")

@@ -165,10 +165,15 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     report.write_text(
         json.dumps({"full_ranking": {"seen_out": figures}, "sampled": {"SLi-Rec": {"auc": 0.9}}, "k": 10})
     )
-    assert register_model.main([str(bundle), "--alias", "candidate", "--evaluation", str(report)]) == 0
+    summary = store / "registered.json"
+    places = ["--evaluation", str(report), "--summary", str(summary)]
+    assert register_model.main([str(bundle), "--alias", "candidate", *places]) == 0
     output = capsys.readouterr().out
-    assert "Registered shop_b version 1 (alias candidate)" in output
-    assert "   1   0.9047  Jeans        gid://shopify/Product/20" in output
+    assert "Registered: shop_b version 1, alias candidate" in output
+    assert "  1  Jeans        0.9047  gid://shopify/Product/20" in output
+    noted = json.loads(summary.read_text())
+    assert (noted["name"], noted["version"], noted["model_uri"]) == ("shop_b", "1", "models:/shop_b@candidate")
+    assert noted["sample"][0]["title"] == "Jeans"
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("shop_b", "candidate")
     assert version.run_id != training_run

@@ -25,7 +25,7 @@ from training.evaluation.metrics import (
 
 Seen = Literal["in", "out"]
 PRIMARY_K: Final = 10  # NDCG@10 is the headline and what baselines are tuned by
-PROTOCOLS: Final = ("seen_out", "seen_in", "sampled")
+PROTOCOLS: Final = ("seen_in", "seen_out", "sampled")
 
 
 class Ranker(Protocol):

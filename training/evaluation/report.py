@@ -25,8 +25,8 @@ from training.evaluation.tuning import Baseline
 
 ORACLE: Final = "oracle"  # name of the ranker that knows the generator's true probabilities
 PRIMARY: Final = f"NDCG@{PRIMARY_K}"
-FULL_RANKING: Final = ("seen_out", "seen_in")
-SEEN: Final[Mapping[str, Seen]] = {"seen_out": "out", "seen_in": "in"}
+FULL_RANKING: Final = ("seen_in", "seen_out")
+SEEN: Final[Mapping[str, Seen]] = {"seen_in": "in", "seen_out": "out"}
 _HEADINGS: Final = {
     "seen_out": "Full ranking, seen items out (targets new to the shopper)",
     "seen_in": "Full ranking, seen items in (the whole inventory)",
