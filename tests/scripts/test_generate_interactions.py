@@ -76,8 +76,8 @@ def test_session_lengths_are_within_the_limits_but_for_the_last_one(generated):
     ends = np.append(starts[1:], len(generated.product))
     length = ends - starts
     last = np.isin(ends, generated.plan.offsets[1:])
-    assert length[~last].min() == 3 and length[~last].max() == 9
-    assert length[last].min() == 1 and length[last].max() <= 9  # the observation ends in the middle of a session
+    assert length[~last].min() == 2 and length[~last].max() == 7
+    assert length[last].min() == 1 and length[last].max() <= 7  # the observation ends in the middle of a session
 
 
 def test_nothing_is_touched_twice_in_a_session(generated):
