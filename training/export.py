@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import os
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from training.config import TrainingConfig
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
-from training.files import sha256_of, write_json
+from training.files import atomic_folder, sha256_of, write_json
 from training.models.arrays import named_variables, save_arrays
 from training.models.onnx_graphs import export_graphs
 from training.models.slirec import SliRec
@@ -51,10 +50,7 @@ def export_bundle(
         ValueError: No product of the inventory occurs in the training data.
     """
     target = Path(folder)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(target) as temporary:
         catalogue = catalogue_table(dataset, inventory)
         graphs = export_graphs(model)
         for name, graph in graphs.items():
@@ -68,24 +64,7 @@ def export_bundle(
         manifest = _manifest(model, dataset, len(inventory.products), config, graphs, metrics or {})
         manifest["sha256"] = {path.name: sha256_of(path) for path in sorted(temporary.iterdir())}
         write_json(manifest, temporary / "bundle.json")
-        _swap(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
-
-
-def _swap(temporary: Path, target: Path) -> None:
-    """Puts the finished folder in place; the old one is moved aside first, for renaming over it is not possible."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        os.replace(target, aside)
-    try:
-        os.replace(temporary, target)
-    except OSError:
-        if aside.exists():
-            os.replace(aside, target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def catalogue_table(dataset: EncodedSequences, inventory: Inventory) -> pa.Table:

@@ -1,8 +1,9 @@
-"""Atomic files and fingerprints."""
+"""Atomic files and folders, and fingerprints."""
 
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,38 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: str | os.PathLike[str]) -> Generator[Path]:
+    """Yields a new folder beside `folder`; on success it takes its place.
+
+    A reader sees the old folder or the new one, never half of either. On an exception the new one is removed and
+    `folder` is as it was.
+
+    Args:
+        folder: Folder to write or replace. Its parent is created if missing.
+
+    Yields:
+        The empty folder to write into.
+    """
+    target = Path(folder)
+    temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if target.exists():  # a folder cannot be renamed over another one
+            os.replace(target, old)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(document: Any, path: str | os.PathLike[str]) -> None:

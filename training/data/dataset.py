@@ -7,7 +7,6 @@ negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint.
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 
 from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
 from training.data.vocabulary import Vocabulary
-from training.files import sha256_of, write_json
+from training.files import atomic_folder, sha256_of, write_json
 
 FORMAT_VERSION: Final = 1
 METADATA_FILE: Final = "dataset.json"
@@ -197,10 +196,7 @@ def write_folder(
         The complete content of `dataset.json`.
     """
     require_replaceable(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as temporary:
         for name, table in tables.items():
             _write(table, temporary / file_name(name))
         for split, negatives in dataset.negatives.items():
@@ -208,23 +204,7 @@ def write_folder(
         fingerprint = sha256_of(*(temporary / file_name(name) for name in SCHEMAS))
         complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
         write_json(complete, temporary / METADATA_FILE)
-        _swap(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return complete
-
-
-def _swap(temporary: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(temporary, folder)
-    except OSError:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(table: pa.Table, path: Path) -> None:
