@@ -12,6 +12,8 @@ RUN := $(VENV)/bin/python
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV CONDA_PREFIX CONDA_DEFAULT_ENV
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV UV_SYSTEM_PYTHON UV_PROJECT_ENVIRONMENT SPARK_HOME
 export PYTHONNOUSERSITE := 1
+# uv trusts the certificates that the system and pip trust, as behind a company's proxy.
+export UV_SYSTEM_CERTS ?= 1
 export JUPYTER_PREFER_ENV_PATH := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -72,7 +74,7 @@ clean:  ## Remove .venv and the caches; data and results stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-results:  ## Remove generated data, runs and the local MLflow store, registered models included
-	@rm -rf data runs mlruns mlflow.db mlflow.db-shm mlflow.db-wal
+	@rm -rf data/interactions.tsv data/interactions.oracle.npz data/dataset data/amazon data/quick runs mlruns mlflow.db*
 
 # The stamp is written last: an environment without it is unfinished and is built from scratch. uv installs in a fraction
 # of pip's time; where it cannot (a mirror that only pip is set up for), pip does the same work. --no-deps, because the

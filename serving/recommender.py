@@ -82,7 +82,8 @@ class Recommender:
             items: Product handles.
             timestamps: One an item, UNIX seconds or (above 1e11) milliseconds, as numbers or text, in any order.
             k: Products wanted; by default `config.k`. Fewer are returned where there are not as many.
-            recommend_seen: Whether products of the history may be recommended; by default `config.recommend_seen`.
+            recommend_seen: Whether products that the shopper has touched may be recommended: the given ones, and of a
+                known `user_id` also all stored ones. By default `config.recommend_seen`.
             candidate_ids: Handles or GIDs to choose among; empty = the whole catalogue. Repeated ones count once;
                 ones that are not in the catalogue score 0 and come last, with a message.
             now: Time of the recommendation, like `timestamps`; by default, and at the least, the latest event's.
@@ -114,14 +115,15 @@ class Recommender:
         seen = {row for handle in request.handles if (row := catalogue.row_of_handle.get(handle or "")) is not None}
         if skipped := len(ids) - int(known.sum()):
             notes.append(f"{skipped} of {len(ids)} items are not known to the model and were skipped.")
+        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
+        if stored is not None:
+            seen.update(int(row) for row in catalogue.row_of_item[stored.seen] if row >= 0)
         if known.any():
             times = request.timestamps[known]
             # An unknown product is skipped, but its event still shows when the shopper was last active.
             now = _now(request.now, int(request.timestamps[-1]), notes)
             return History(ids[known], times, int(times[0]), now), seen
-        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
         if stored is not None:
-            seen.update(int(row) for row in catalogue.row_of_item[stored.seen] if row >= 0)
             kept = stored.items > 0
             if kept.any():
                 if len(ids):

@@ -19,6 +19,7 @@ __all__ = [
     "log_and_register",
     "prepare_tracking",
     "reload_and_score",
+    "set_alias",
     "signature",
 ]
 
@@ -32,9 +33,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from serving.bundle import Bundle, open_bundle
+from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError, reload_in_clean_process
-from serving.config import ServeConfig
+from serving.config import ConfigError, ServeConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
@@ -92,8 +93,7 @@ def prepare_tracking(experiment_name: str = "slirec_shopify") -> str:
     if not mlflow.is_tracking_uri_set() and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
         mlflow.set_tracking_uri(f"sqlite:///{REPOSITORY / 'mlflow.db'}")
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment_name
-    uri = mlflow.get_tracking_uri()
-    database = Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+    database = _database(mlflow.get_tracking_uri())
     with _mlflow_errors("open the tracking store"), _exclusive(database):
         client = MlflowClient()
         experiment = client.get_experiment_by_name(name)
@@ -115,7 +115,7 @@ def log_and_register(
     tags: Mapping[str, str] | None = None,
     run_id: str | None = None,
 ) -> RegisteredVersion:
-    """Logs the bundle as a models-from-code pyfunc, registers it and sets the alias.
+    """Logs the bundle as a models-from-code pyfunc and registers it; no alias is moved.
 
     Args:
         bundle_path: Folder of the bundle; verified first.
@@ -148,9 +148,19 @@ def log_and_register(
             if metrics:
                 mlflow.log_metrics({_metric_name(k): v for k, v in metrics.items()}, model_id=info.model_id)
         registered = mlflow.register_model(info.model_uri, name, tags=all_tags)
-        client.set_registered_model_alias(name, config.alias, registered.version)
     number = str(registered.version)
     return RegisteredVersion(name, number, f"models:/{name}/{number}", run.info.run_id)
+
+
+def set_alias(registered: RegisteredVersion, alias: str) -> str:
+    """Points the alias to a version, once it has proved itself, and returns the URI to load it by.
+
+    Raises:
+        RegistryError: MLflow refused.
+    """
+    with _mlflow_errors(f"set the alias {alias!r}"):
+        MlflowClient().set_registered_model_alias(registered.name, alias, registered.version)
+    return f"models:/{registered.name}@{alias}"
 
 
 def load_champion(config: ServeConfig | None = None, *, name: str | None = None) -> pyfunc.PyFuncModel:
@@ -170,7 +180,10 @@ def load_champion(config: ServeConfig | None = None, *, name: str | None = None)
     prepare_tracking(config.experiment_name)
     uri = f"models:/{name or os.environ.get('SLIREC_MODEL_NAME') or config.registered_model_name}@{config.alias}"
     with _mlflow_errors(f"load {uri}"):
-        return pyfunc.load_model(uri)
+        try:
+            return pyfunc.load_model(uri)
+        except (BundleError, ConfigError) as error:
+            raise RegistryError(f"{uri} cannot be used: {error}") from error
 
 
 def reload_and_score(model_uri: str, config: ServeConfig | None = None) -> list[dict[str, Any]]:
@@ -188,9 +201,10 @@ def reload_and_score(model_uri: str, config: ServeConfig | None = None) -> list[
     Raises:
         RegistryError: The process failed or took too long, or its answer differs from the example.
     """
-    # Set in this process only, they would not reach the other one.
+    # Set in this process only, they would not reach the other one, which has another working folder.
     uris = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
-    return reload_in_clean_process(model_uri, config or ServeConfig(), uris)
+    absolute = {name: f"sqlite:///{path}" if (path := _database(uri)) else uri for name, uri in uris.items()}
+    return reload_in_clean_process(model_uri, config or ServeConfig(), absolute)
 
 
 def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> Any:
@@ -246,6 +260,11 @@ def _mlflow_errors(what: str) -> Generator[None]:
         yield
     except MlflowException as error:
         raise RegistryError(f"MLflow could not {what}: {' '.join(str(error).split())}") from error
+
+
+def _database(uri: str) -> Path | None:
+    """Absolute path of a SQLite store; None for a server."""
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
 def _exclusive(database: Path | None) -> AbstractContextManager[object]:

@@ -94,7 +94,7 @@ class OptimizerConfig(Section):
     epochs: PositiveInt = Field(default=10, description="Most epochs to train.")
     batch_size: PositiveInt = Field(default=400, description="Positives in a batch, over all devices.")
     train_num_ngs: PositiveInt = Field(
-        default=4, description="In-batch negatives for each positive, never from its history."
+        default=4, description="In-batch negatives for each positive, never from the history that is read."
     )
     history_num_ngs: Count = Field(
         default=0, description="Further negatives for each positive, from its own history: not everything seen is next."
@@ -111,7 +111,10 @@ class OptimizerConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=2.0, description="Largest norm of one gradient.")
     EARLY_STOP: Count = Field(default=3, description="Epochs without a better metric; 0 = never stop.")
     eval_metric: str = Field(
-        default="seen_out/NDCG@10", description="Validation metric that chooses the best epoch: protocol/metric."
+        default="seen_in/NDCG@10",
+        pattern=r"^(seen_(in|out)/((HR|NDCG|Recall)@(5|10|20)|MRR|MAP@12)|sampled/(auc|group_auc|mean_mrr|ndcg@[246]))$",
+        description="Validation metric that chooses the best epoch, protocol/metric: seen_in ranks everything, "
+        "seen_out products new to the shopper.",
     )
     seed: Count = Field(default=42, description="Seed of weights, batches, negatives and dropout.")
 

@@ -47,7 +47,7 @@ def export_bundle(
         `folder`.
 
     Raises:
-        ValueError: No product of the inventory occurs in the training data.
+        ValueError: No product of the inventory occurs in the training data, or no shopper can serve as the example.
     """
     target = Path(folder)
     with atomic_folder(target) as temporary:
@@ -143,14 +143,18 @@ def make_example(
     Whoever loads the bundle can compare: same scores to 1e-5.
     """
     lengths = np.diff(dataset.user_offsets)[1:]
-    # Three events known to the vocabulary, of the most active shopper who has them: the documented example.
+    # Events known to the vocabulary, of the most active shopper who has them: the documented example.
+    count = min(3, config.data.max_seq_length)
     for user in 1 + np.argsort(-lengths, kind="stable"):
         end = int(dataset.user_offsets[user + 1])
-        events = np.arange(max(int(dataset.user_offsets[user]), end - 3), end)
+        events = np.arange(max(int(dataset.user_offsets[user]), end - count), end)
         if (dataset.item[events] > 0).all():
             break
     else:
-        raise ValueError("No shopper's last events are all in the item vocabulary")
+        raise ValueError(
+            "The data set should have a shopper whose last events are all of products seen in training. Received: "
+            "none; were the training rows cut off long before the others?"
+        )
     pad_to = config.data.max_seq_length if config.model.recommenders_compatible else len(events)
     items, timestamps = np.zeros((1, pad_to), np.int32), np.zeros((1, pad_to), np.int64)
     items[0, : len(events)], timestamps[0, : len(events)] = dataset.item[events], dataset.timestamp[events]
@@ -162,7 +166,8 @@ def make_example(
         "now": dataset.timestamp[events[-1:]],
     }
     ids = catalogue["item_id"].to_numpy()
-    open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, dataset.item[events]))
+    touched = dataset.item[dataset.user_offsets[user] : end]  # what a known shopper has touched is not recommended
+    open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, touched))
     logits = np.asarray(model.score(model.encode(history), ids[open_to_choice][None, :].astype(np.int32)))[0]
     best = np.argsort(-logits, kind="stable")[:EXAMPLE_K]
     # Products that training never saw score 0 and come last, in catalogue order.

@@ -39,8 +39,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Generator[Path]:
 def atomic_folder(folder: str | os.PathLike[str]) -> Generator[Path]:
     """Yields a new folder beside `folder`; on success it takes its place.
 
-    A reader sees the old folder or the new one, never half of either. On an exception the new one is removed and
-    `folder` is as it was.
+    A reader sees the old folder or the new one, never half of either; between the two renames there is none for a
+    moment, and if the process dies just there, the next call puts the old one back. On an exception the new one is
+    removed and `folder` is as it was.
 
     Args:
         folder: Folder to write or replace. Its parent is created if missing.
@@ -49,11 +50,17 @@ def atomic_folder(folder: str | os.PathLike[str]) -> Generator[Path]:
         The empty folder to write into.
     """
     target = Path(folder)
-    temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary, old = target.with_name(f".{target.name}.{os.getpid()}.tmp"), target.with_name(f".{target.name}.old")
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        for path in temporary.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
         if target.exists():  # a folder cannot be renamed over another one
             os.replace(target, old)
         try:

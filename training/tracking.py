@@ -3,6 +3,7 @@
 Where it goes: `MLFLOW_TRACKING_URI` and MLflow's other usual variables, else SQLite in the repository folder.
 """
 
+import json
 import logging
 import os
 from collections.abc import Generator, Mapping
@@ -55,6 +56,10 @@ def prepare_tracking(tracking_uri: str | None = None) -> str:
         return str(mlflow.set_experiment(name).experiment_id)
 
 
+class TrackingError(ValueError):
+    """MLflow refused or could not be reached."""
+
+
 def metric_name(name: str) -> str:
     """Returns a name that MLflow accepts: it refuses `@`."""
     return name.replace("@", "_at_")
@@ -97,10 +102,17 @@ def tracked_run(
 
     Yields:
         The tracker.
+
+    Raises:
+        TrackingError: MLflow refused, or could not be reached.
     """
-    prepare_tracking(tracking_uri)
     note = Path(run_folder) / RUN_FILE
-    with _open_run(note) as run:
+    try:
+        prepare_tracking(tracking_uri)
+        opened = _open_run(note)
+    except MlflowException as error:
+        raise TrackingError(f"MLflow could not open a run: {' '.join(str(error).split())}") from error
+    with opened as run:
         run_id = str(run.info.run_id)
         write_json({"mlflow_run_id": run_id}, note)
         if not run.data.params:
@@ -118,7 +130,7 @@ def tracked_run(
 
 def _open_run(note: Path) -> Any:
     if note.exists():
-        run_id = str(pd.read_json(note, typ="series")["mlflow_run_id"])
+        run_id = str(json.loads(note.read_text(encoding="utf-8"))["mlflow_run_id"])
         try:
             return mlflow.start_run(run_id=run_id)
         except MlflowException:

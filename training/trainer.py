@@ -19,8 +19,8 @@ from training.data.batches import epoch_rows, training_batches
 from training.data.sequences import EncodedSequences
 from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
-from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata, save_arrays
-from training.models.ranker import BEST, CONFIG_FILE, INITIAL, LAST, SliRecRanker, build_model
+from training.models.arrays import load_arrays, named_variables, read_metadata, save_arrays
+from training.models.ranker import BEST, CONFIG_FILE, INITIAL, LAST, SliRecRanker, build_model, load_model
 from training.models.slirec import SliRec
 
 LOGGER = logging.getLogger(__name__)
@@ -58,6 +58,34 @@ def describe_devices(strategy: tf.distribute.Strategy, config: TrainingConfig) -
     devices = f"{strategy.num_replicas_in_sync} x {'GPU' if gpus else 'CPU'}"
     xla = ", XLA" if config.device.jit_compile else ""
     return f"Training on {devices} ({os.cpu_count()} cores on this machine), {config.device.precision}{xla}"
+
+
+def run_identity(dataset: EncodedSequences, config: TrainingConfig) -> dict[str, Any]:
+    """Returns what must be equal for a run to be continued; more epochs may be asked for."""
+    document = config.model_dump(mode="json")
+    for free in ("epochs", "EARLY_STOP"):
+        del document["train"][free]
+    return {"config": document, "data_fingerprint": dataset.metadata["fingerprint"]}
+
+
+def check_run_folder(
+    dataset: EncodedSequences, config: TrainingConfig, run_folder: str | os.PathLike[str]
+) -> list[EpochReport]:
+    """Returns the history of the run that a folder holds, empty for a new one.
+
+    Raises:
+        ValueError: The folder holds a run of another configuration or dataset; nothing in it has been changed.
+    """
+    folder = Path(run_folder)
+    if not (folder / LAST).exists():
+        return []
+    saved, expected = read_metadata(folder / LAST), run_identity(dataset, config)
+    if {name: saved.get(name) for name in expected} != expected:
+        raise ValueError(
+            f"{folder} holds a run of another configuration or dataset. Choose another folder, or delete it "
+            "(--fresh does) to start anew"
+        )
+    return saved["history"]
 
 
 class Trainer:
@@ -111,7 +139,8 @@ class Trainer:
         if train.learning_rate_decay < 1:
             steps = len(epoch_rows(self.dataset, train.batch_size, np.random.default_rng(0)))
             rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, train.learning_rate_decay)
-        optimizer: Any = keras.optimizers.Adam(rate, name="adam")
+        clip = train.max_grad_norm if train.is_clip_norm else None
+        optimizer: Any = keras.optimizers.Adam(rate, clipnorm=clip, name="adam")
         if self.config.device.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled_adam")
         optimizer.build(self.model.trainable_variables)
@@ -127,50 +156,42 @@ class Trainer:
         train = self.config.train
         with tf.summary.create_file_writer(str(self.folder / "tensorboard")).as_default():
             for epoch in range(len(self.history) + 1, train.epochs + 1):
-                if train.EARLY_STOP and epoch - 1 - self._best_epoch() >= train.EARLY_STOP > 0 and self.history:
+                if train.EARLY_STOP and epoch - 1 - self._best_epoch() >= train.EARLY_STOP:
                     LOGGER.info("No better %s for %d epochs: stopped.", train.eval_metric, train.EARLY_STOP)
                     break
                 report = self._run_epoch(epoch)
                 self.history.append(report)
                 if self._best_epoch() == epoch:
-                    save_arrays(self.folder / BEST, named_variables(self.model.variables), {"epoch": epoch})
+                    self._save_model(BEST, epoch)
                 # Last of all: what it says has happened is then on disk.
-                save_arrays(self.folder / LAST, self._everything(), self._identity() | {"history": self.history})
+                identity = run_identity(self.dataset, self.config)
+                save_arrays(self.folder / LAST, self._everything(), identity | {"history": self.history})
                 write_json(self.history, self.folder / "history.json")
                 for name, value in report.items():
                     tf.summary.scalar(name, value, step=epoch)
                 if self.on_epoch:
                     self.on_epoch(report)
-        load_arrays(self.folder / BEST, named_variables(self.model.variables))
-        return TrainingResult(self.model, self.history, self._best_epoch(), self.folder)
+        # Built anew, so in float32 whatever the precision of the training: that is what is exported and served.
+        return TrainingResult(load_model(self.folder, self.dataset), self.history, self._best_epoch(), self.folder)
 
     def _everything(self) -> dict[str, Any]:
         """Weights, statistics, random states of dropout, and the optimiser's variables."""
         optimizer = named_variables(self.optimizer.variables)
         return named_variables(self.model.variables) | {f"optimizer/{name}": v for name, v in optimizer.items()}
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be continued; more epochs may be asked for."""
-        config = self.config.model_dump(mode="json")
-        for free in ("epochs", "EARLY_STOP"):
-            del config["train"][free]
-        return {"config": config, "data_fingerprint": self.dataset.metadata["fingerprint"]}
-
     def _start_or_resume(self) -> None:
+        self.history = check_run_folder(self.dataset, self.config, self.folder)
         with atomic_path(self.folder / CONFIG_FILE) as temporary:
             temporary.write_text(yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        if not (self.folder / LAST).exists():
-            save_arrays(self.folder / INITIAL, named_variables(self.model.variables), {"epoch": 0})
-            return
-        saved = read_metadata(self.folder / LAST)
-        if {name: saved.get(name) for name in self._identity()} != self._identity():
-            raise ValueError(
-                f"{self.folder} holds a run of another configuration or dataset. Choose another folder, or delete it "
-                "(--fresh does) to start anew"
-            )
-        load_arrays(self.folder / LAST, self._everything())
-        self.history = saved["history"]
-        LOGGER.info("Continuing after epoch %d of the run in %s.", len(self.history), self.folder)
+        if self.history:
+            load_arrays(self.folder / LAST, self._everything())
+            LOGGER.info("Continuing after epoch %d of the run in %s.", len(self.history), self.folder)
+        else:
+            self._save_model(INITIAL, 0)
+
+    def _save_model(self, name: str, epoch: int) -> None:
+        metadata = {"epoch": epoch, "data_fingerprint": self.dataset.metadata["fingerprint"]}
+        save_arrays(self.folder / name, named_variables(self.model.variables), metadata)
 
     def _best_epoch(self) -> int:
         metric = f"valid/{self.config.train.eval_metric}"
@@ -199,11 +220,6 @@ class Trainer:
             **metrics,
         }
         metric = f"valid/{self.config.train.eval_metric}"
-        if metric not in report:
-            raise ValueError(
-                f"`eval_metric` should be one of {', '.join(name.removeprefix('valid/') for name in metrics)}. "
-                f"Received: eval_metric = {self.config.train.eval_metric}"
-            )
         LOGGER.info("epoch %d: loss %.4f, %s %.4f", epoch, report["loss"], metric, report[metric])
         return report
 
@@ -244,7 +260,6 @@ class Trainer:
 
     def _replica_step(self, batch: dict[str, Any], batch_size: Any) -> Any:
         """One optimisation step on one device's share; returns the share's summed data loss."""
-        train = self.config.train
         with tf.GradientTape() as tape:
             logits = self.model(batch, training=True) + batch["correction"]
             positive = tf.zeros(tf.shape(logits)[0], tf.int32)  # the positive is the first candidate
@@ -254,8 +269,6 @@ class Trainer:
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         gradients = tape.gradient(scaled, variables)
-        if train.is_clip_norm:
-            gradients = [tf.clip_by_norm(gradient, train.max_grad_norm) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return data_loss
 
@@ -288,6 +301,3 @@ def train(
 ) -> TrainingResult:
     """Trains the network; see `Trainer`."""
     return Trainer(dataset, config, run_folder, on_epoch, progress).fit()
-
-
-__all__ = ["ArraysError", "Trainer", "TrainingResult", "describe_devices", "make_strategy", "train"]

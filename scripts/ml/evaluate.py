@@ -39,17 +39,19 @@ def load_oracle(path: Path) -> Ranker:
     return NamedRanker(ORACLE, Oracle.load(path))
 
 
-def default_oracle(dataset: EncodedSequences, split: str) -> Ranker | None:
-    """Returns the oracle at its default place, or None if it is not there or belongs to other interactions."""
-    if not DEFAULT_ORACLE.is_file():
+def fitting_oracle(dataset: EncodedSequences, split: str, path: Path = DEFAULT_ORACLE) -> Ranker | None:
+    """Returns the oracle at a place, or None if it is not there or (said on stderr) belongs to other interactions."""
+    from scripts.ml.interaction_oracle import Oracle
+
+    if not path.is_file():
         return None
-    oracle = load_oracle(DEFAULT_ORACLE)
     try:
-        oracle.score(dataset, dataset.rows(split))
+        oracle = Oracle.load(path)
+        oracle.check(dataset, dataset.rows(split))
     except ValueError as error:
-        print(f"without the oracle of {DEFAULT_ORACLE}, which is of other interactions: {error}", file=sys.stderr)
+        print(f"without the oracle of {path}, which is of other interactions: {error}", file=sys.stderr)
         return None
-    return oracle
+    return NamedRanker(ORACLE, oracle)
 
 
 def history_of(run: Path) -> list[dict[str, float]]:
@@ -57,8 +59,7 @@ def history_of(run: Path) -> list[dict[str, float]]:
     path = run / "history.json"
     if not path.is_file():
         return []
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return document if isinstance(document, list) else list(document.get("epochs", []))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def figures_of(report: Report, dataset: EncodedSequences) -> dict[str, Figure]:
@@ -118,7 +119,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     dataset = load_dataset(arguments.dataset)
     rankers: list[Ranker] = []
     run = arguments.run or (DEFAULT_RUN if DEFAULT_RUN.is_dir() else None)
-    oracle = load_oracle(arguments.oracle) if arguments.oracle else default_oracle(dataset, arguments.split)
+    oracle = load_oracle(arguments.oracle) if arguments.oracle else fitting_oracle(dataset, arguments.split)
     if run is None:
         print("no training run: baselines only", file=sys.stderr)
     else:
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         evaluate(arguments)
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

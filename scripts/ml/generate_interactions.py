@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Generate synthetic shoppers' interactions with an inventory.")
     parser.add_argument("inventory", help="inventory snapshot (.pkl or .json)")
     parser.add_argument(
-        "output", nargs="?", default="data/interactions.tsv", help="file to write (default: %(default)s)"
+        "output", nargs="?", help="file to write (default: data/interactions.tsv, or .parquet with --format parquet)"
     )
     parser.add_argument("--users", type=int, default=4000, help="number of shoppers (default: %(default)s)")
     parser.add_argument("--days", type=int, default=120, help="days of observation (default: %(default)s)")
@@ -213,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             oracle.unlink(missing_ok=True)  # one of an earlier run would not fit these interactions
     except (InventoryError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(f"{output}: {total:,} interactions of {interactions.num_users:,} users")
     return 0

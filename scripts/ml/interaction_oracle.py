@@ -25,6 +25,7 @@ class EncodedInteractions(Protocol):
     """What the oracle reads of `training.data.sequences.EncodedSequences` (contract 3)."""
 
     user: NDArray[np.int32]
+    item: NDArray[np.int32]
     timestamp: NDArray[np.int64]
     position: NDArray[np.int32]
     vocabularies: Mapping[str, Any]
@@ -60,17 +61,30 @@ class Oracle:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Oracle":
-        """Reads the `.oracle.npz` file that the generator wrote beside its interactions."""
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        values = json.loads(str(arrays.pop("parameters")))
-        values["hourly_activity"] = tuple(values["hourly_activity"])
-        tables = (arrays.pop(name) for name in ("category", "popularity", "groups", "across"))
-        return cls(
-            world=World.build(ShopperParameters(**values), *tables),
-            taste=Taste(*(arrays.pop(name) for name in ("taste_category", "taste_group", "backwards"))),
-            **arrays,
-        )
+        """Reads the `.oracle.npz` file that the generator wrote beside its interactions.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            OracleError: The file is none of this version of the generator.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            values = json.loads(str(arrays.pop("parameters")))
+            values["hourly_activity"] = tuple(values["hourly_activity"])
+            tables = (arrays.pop(name) for name in ("category", "popularity", "groups", "across"))
+            return cls(
+                world=World.build(ShopperParameters(**values), *tables),
+                taste=Taste(*(arrays.pop(name) for name in ("taste_category", "taste_group", "backwards"))),
+                **arrays,
+            )
+        except FileNotFoundError:
+            raise
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise OracleError(
+                f"{path} should be an oracle file of this version of the generator. Received: {error}. Generate the "
+                "interactions again"
+            ) from error
 
     def probabilities(self, user_ids: NDArray[np.str_], positions: NDArray[np.integer]) -> NDArray[np.float64]:
         """Computes the true probabilities of the step at a position of a user.
@@ -101,21 +115,37 @@ class Oracle:
         Raises:
             OracleError: If the dataset is not of these interactions.
         """
-        user_ids = np.asarray(dataset.vocabularies["user"].values)[dataset.user[rows]]
-        own_rows = self._rows(user_ids, dataset.position[rows])
-        differing = np.flatnonzero(self.timestamp[own_rows] != dataset.timestamp[rows])
-        if len(differing):
-            first = differing[0]
-            raise OracleError(
-                f"The dataset should be made from the interactions that were generated with this oracle. Row "
-                f"{rows[first]} of {user_ids[first]} has timestamp {dataset.timestamp[rows][first]}, the oracle has "
-                f"{self.timestamp[own_rows][first]}. Generate and preprocess again, or use the oracle file beside them."
-            )
+        own_rows = self.check(dataset, rows)
         items = np.asarray(dataset.vocabularies["item"].values)[1:]
         columns = _lookup(items, self.handles, "item")
         scores = np.zeros((len(own_rows), len(items) + 1))
         scores[:, 1:] = self.row_probabilities(own_rows)[:, columns]
         return scores
+
+    def check(self, dataset: EncodedInteractions, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Makes sure that rows of a dataset are of these interactions: same user, position, time and product.
+
+        Returns:
+            (n,) the generator's own rows.
+
+        Raises:
+            OracleError: If they are not.
+        """
+        user_ids = np.asarray(dataset.vocabularies["user"].values)[dataset.user[rows]]
+        own_rows = self._rows(user_ids, dataset.position[rows])
+        handles = np.asarray(dataset.vocabularies["item"].values)[dataset.item[rows]]
+        other_product = (dataset.item[rows] > 0) & (handles != self.handles[self.product[own_rows]])
+        differing = np.flatnonzero((self.timestamp[own_rows] != dataset.timestamp[rows]) | other_product)
+        if len(differing):
+            first = differing[0]
+            own = own_rows[first]
+            raise OracleError(
+                f"The dataset should be made from the interactions that were generated with this oracle. Row "
+                f"{rows[first]} of {user_ids[first]} is of {handles[first]!r} at {dataset.timestamp[rows][first]}, the "
+                f"oracle has {str(self.handles[self.product[own]])!r} at {self.timestamp[own]}. Generate and "
+                "preprocess again, or use the oracle file beside them."
+            )
+        return own_rows
 
     def row_probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Returns (n, P) true probabilities of the generator's own rows (user after user, in order of time)."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.config import load_config
 from training.data.amazon_format import write_amazon_files
 from training.data.columns import SPLITS
 from training.data.interactions import ENGINES, read_interactions
@@ -47,11 +48,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output_folder", nargs="?", type=Path, default=DEFAULT_OUTPUT, help="default: %(default)s")
     parser.add_argument("--inventory", type=Path, help="snapshot; interactions with other handles are dropped")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: %(default)s")
+    data = load_config().data
     parser.add_argument(
-        "--valid-negatives", type=_count, default=4, help="offline negatives a validation row (default: %(default)s)"
+        "--valid-negatives",
+        type=_count,
+        default=data.valid_num_ngs,
+        help="offline negatives a validation row (default: the configuration's, %(default)s)",
     )
     parser.add_argument(
-        "--test-negatives", type=_count, default=9, help="offline negatives a test row (default: %(default)s)"
+        "--test-negatives",
+        type=_count,
+        default=data.test_num_ngs,
+        help="offline negatives a test row (default: the configuration's, %(default)s)",
     )
     parser.add_argument("--seed", type=_count, default=42, help="seed of the negatives (default: %(default)s)")
     parser.add_argument(

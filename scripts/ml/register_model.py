@@ -31,7 +31,7 @@ def evaluation_metrics(evaluation: Mapping[str, Any], method: str = METHOD) -> d
         method: The method that is registered.
 
     Returns:
-        For instance `{"full_ranking/seen_out/ndcg@10": 0.31, "sampled/auc": 0.9}`.
+        For instance `{"full_ranking/seen_out/NDCG@10": 0.31, "sampled/auc": 0.9}`.
 
     Raises:
         ValueError: The report has no figures of `method`.
@@ -58,7 +58,7 @@ def register(
     metrics: Mapping[str, float] | None = None,
     run_id: str | None = None,
 ) -> dict[str, Any]:
-    """Registers a bundle, scores it from a clean process, and notes the result.
+    """Registers a bundle, scores it from a clean process, sets the alias if that went well, and notes the result.
 
     Args:
         bundle: The opened model bundle.
@@ -76,11 +76,11 @@ def register(
         RegistryError: MLflow refused, or the reloaded model does not answer as the bundle's example says.
     """
     # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
-    from serving.registry import log_and_register, reload_and_score
+    from serving.registry import log_and_register, reload_and_score, set_alias
 
     registered = log_and_register(bundle.path, config, name=name, metrics=metrics, run_id=run_id)
-    model_uri = f"models:/{registered.name}@{config.alias}"
-    (answer,) = reload_and_score(model_uri, config)
+    (answer,) = reload_and_score(registered.model_uri, config)
+    model_uri = set_alias(registered, config.alias)  # only now: clients that load the alias never meet a broken version
     titles = bundle.catalogue.titles
     summary = {
         "name": registered.name,
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         bundle = open_bundle(arguments.bundle)
         config = load_config(arguments.config)
-        metrics = _metrics(arguments.evaluation)
+        metrics = _metrics(arguments.evaluation, bundle)
         run_id = arguments.run_id or _training_run(arguments.bundle)
         if arguments.alias:
             config = config.model_copy(update={"alias": arguments.alias})
@@ -126,11 +126,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _metrics(path: Path | None) -> dict[str, float]:
-    """Figures of the evaluation report; none where the default one is not there."""
-    if path is None and not DEFAULT_EVALUATION.exists():
+def _metrics(path: Path | None, bundle: Bundle) -> dict[str, float]:
+    """Figures of the evaluation report; none where the default one is not there or is of other data."""
+    report_path = path or DEFAULT_EVALUATION
+    if path is None and not report_path.exists():
         return {}
-    return evaluation_metrics(json.loads((path or DEFAULT_EVALUATION).read_text(encoding="utf-8")))
+    report = json.loads(report_path.read_text(encoding="utf-8"))
+    expected = ("test", bundle.manifest.data_fingerprint)
+    if (report.get("split"), report.get("data_fingerprint")) == expected:
+        return evaluation_metrics(report)
+    problem = f"{report_path} should be an evaluation of the test split of the data that the bundle was trained on"
+    if path is not None:
+        raise ValueError(f"{problem}; evaluate again, or name another report")
+    print(f"without the evaluation: {problem}", file=sys.stderr)
+    return {}
 
 
 def _training_run(bundle: Path) -> str | None:

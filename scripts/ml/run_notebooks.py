@@ -27,7 +27,10 @@ from scripts.ml.run_summary import RunSummaryError, summarise_run
 from training.files import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-QUICK = {"USERS": 400, "DAYS": 90, "EPOCHS": 3}
+QUICK = {  # results apart from those of a full run, so that they do not take each other's place
+    **{"USERS": 400, "DAYS": 90, "EPOCHS": 3, "DATA_DIR": "data/quick", "RUNS_DIR": "runs/quick"},
+    "TRACKING_URI": "sqlite:///runs/quick/mlflow.db",
+}
 ERROR_LINES = 15
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WIDGET = "application/vnd.jupyter.widget-view+json"

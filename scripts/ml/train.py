@@ -14,9 +14,10 @@ from training.config import DEFAULT_CONFIG, ConfigError, TrainingConfig, load_co
 from training.data.inventory import Inventory, InventoryError, load_inventory
 from training.data.sequences import EncodedSequences, load_dataset
 from training.evaluation.plots import training_curves
-from training.export import export_bundle
+from training.export import catalogue_table, export_bundle
+from training.models.ranker import INITIAL
 from training.tracking import tracked_run
-from training.trainer import TrainingResult, train
+from training.trainer import TrainingResult, check_run_folder, train
 
 
 def run_training(
@@ -40,6 +41,8 @@ def run_training(
     Returns:
         The best network and its history.
     """
+    check_run_folder(dataset, config, run_folder)
+    catalogue_table(dataset, inventory)  # a wrong inventory shows now, not after the training
     with tracked_run(config, dataset, run_folder, tracking_uri) as tracker:
         result = train(dataset, config, run_folder, tracker.log_epoch, progress)
         best = result.history[result.best_epoch - 1]
@@ -48,6 +51,19 @@ def run_training(
         metrics: dict[str, Any] = {name: value for name, value in best.items() if name.startswith("valid/")}
         export_bundle(result.model, dataset, inventory, config, run_folder / "bundle", metrics)
     return result
+
+
+def delete_run(run_folder: Path) -> None:
+    """Deletes the run in a folder.
+
+    Raises:
+        ValueError: The folder holds something that is no training run.
+    """
+    if not run_folder.exists():
+        return
+    if any(run_folder.iterdir()) and not (run_folder / INITIAL).exists():
+        raise ValueError(f"{run_folder} should be the folder of a training run, to be deleted. It holds no {INITIAL}")
+    shutil.rmtree(run_folder)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,10 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         dataset = load_dataset(arguments.dataset)
         inventory = load_inventory(arguments.inventory)
         if arguments.fresh:
-            shutil.rmtree(arguments.run, ignore_errors=True)
+            delete_run(arguments.run)
         result = run_training(dataset, inventory, config, arguments.run)
     except (ConfigError, InventoryError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     best = result.history[result.best_epoch - 1]
     print(f"best epoch {result.best_epoch}: {config.train.eval_metric} {best['valid/' + config.train.eval_metric]:.4f}")

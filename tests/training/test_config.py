@@ -18,6 +18,7 @@ def test_the_provided_configuration_is_complete_and_valid():
         ("model: {hidden_size: 30}", "`hidden_size` should equal item_embedding_dim .* = 40.*hidden_size = 30"),
         ("model: {activation: [relu]}", "`activation` should have an entry for each of 2 hidden layers"),
         ("train: {logq_correction: true}", "`logq_correction` needs `catalogue_num_ngs` of at least 1"),
+        ("train: {eval_metric: luck}", r"train\.eval_metric: String should match pattern"),
         ("[1, 2]", "file: Input should be"),
         ("a: b: c", "Cannot read the training configuration"),
     ],

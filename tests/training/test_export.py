@@ -31,7 +31,7 @@ def test_serving_opens_it_and_answers_the_example_as_keras_did(exported):
     bundle = open_bundle(exported[3])
     example = bundle.example
     request = example["request"]
-    answer = Recommender(bundle).recommend(None, request["items"], request["timestamps"], **example["params"])
+    answer = Recommender(bundle).recommend(*request.values(), **example["params"])
     assert list(answer.item_ids) == example["itemIds"]
     np.testing.assert_allclose(answer.scores, example["preds"], atol=1e-5, rtol=0)
     assert len(answer.item_ids) == 16

@@ -1,4 +1,3 @@
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,13 +151,10 @@ def test_frequent_positives_are_drawn_more_often():
     assert counts[3] / 500 == pytest.approx(10 / 41, abs=0.08)
 
 
-def test_a_training_batch_takes_a_few_milliseconds():
-    rng = np.random.default_rng(0)
-    positives = rng.integers(1, 235, 400).astype(np.int32)
-    history = rng.integers(0, 235, (400, 50)).astype(np.int32)
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        sample_in_batch_negatives(positives, history, 4, rng, num_items=235)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.003
+def test_what_the_batch_lacks_is_drawn_uniformly_from_the_catalogue():
+    positives = np.full(4000, 1, np.int32)  # nothing else in the batch
+    history = np.zeros((4000, 1), np.int32)
+    drawn = sample_in_batch_negatives(positives, history, 4, np.random.default_rng(0), num_items=60)
+    counts = np.bincount(drawn.ravel(), minlength=60)[2:]
+    assert counts.min() > 0.8 * counts.mean()
+    assert counts.max() < 1.2 * counts.mean()

@@ -208,10 +208,7 @@ def write_folder(
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    with path.open("wb") as stream:
-        pq.write_table(table, stream, compression="zstd")
-        stream.flush()
-        os.fsync(stream.fileno())
+    pq.write_table(table, path, compression="zstd")
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:

@@ -162,7 +162,7 @@ def _rank_all(
     weights = np.bincount(pool, minlength=size)
     in_batch = weights > 0
     # The k smallest of exponential times, each divided by a weight, are k draws without repetition by weight.
-    keys = rng.standard_exponential((len(positives), size), dtype=np.float32)  # (r, items)
+    keys = rng.standard_exponential((len(positives), size))  # (r, items); float32 would tie after the addition below
     keys[:, in_batch] /= weights[in_batch]
     keys[:, ~in_batch] += 1e6 if num_items else np.inf  # the catalogue comes after the batch
     keys[np.arange(len(positives)), positives] = np.inf
@@ -196,7 +196,7 @@ def _contains(sorted_keys: npt.NDArray[np.int64], keys: npt.NDArray[np.int64]) -
     return sorted_keys[np.minimum(places, len(sorted_keys) - 1)] == keys
 
 
-def _smallest(keys: npt.NDArray[np.float32], count: int) -> Ids:
+def _smallest(keys: npt.NDArray[np.floating[Any]], count: int) -> Ids:
     """Returns the columns of the `count` smallest keys of each row, smallest first, (n, count) int32."""
     columns = np.argpartition(keys, count - 1, axis=1)[:, :count]
     order = np.argsort(np.take_along_axis(keys, columns, axis=1), axis=1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from training.config import TrainingConfig, load_config
 from training.data.batches import history_window
 from training.data.sequences import EncodedSequences
-from training.models.arrays import load_arrays, named_variables
+from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata
 from training.models.slirec import HISTORY_INPUTS, SliRec
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
@@ -86,9 +86,16 @@ def load_model(run_folder: str | os.PathLike[str], dataset: EncodedSequences, wh
         which: `INITIAL` (before training) or `BEST`.
 
     Raises:
-        ArraysError: The file is missing or belongs to other vocabularies or another configuration.
+        ArraysError: The file is missing or belongs to another data set or configuration.
     """
     folder = Path(run_folder)
+    fingerprint = dataset.metadata["fingerprint"]
+    # Ids are by frequency: with other data of the same shape every id would mean another product.
+    if (of := read_metadata(folder / which).get("data_fingerprint")) != fingerprint:
+        raise ArraysError(
+            f"{folder / which} should be of the data set with fingerprint {fingerprint}. Received: {of}. Train "
+            "again, or name the data set that the run was trained on"
+        )
     model = build_model(dataset, load_config(folder / CONFIG_FILE))
     load_arrays(folder / which, named_variables(model.variables))
     return model
