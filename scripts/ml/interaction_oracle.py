@@ -138,11 +138,11 @@ class Oracle:
         differing = np.flatnonzero((self.timestamp[own_rows] != dataset.timestamp[rows]) | other_product)
         if len(differing):
             first = differing[0]
-            own = own_rows[first]
+            own, time = own_rows[first], dataset.timestamp[rows][first]
             raise OracleError(
                 f"The dataset should be made from the interactions that were generated with this oracle. Row "
-                f"{rows[first]} of {user_ids[first]} is of {handles[first]!r} at {dataset.timestamp[rows][first]}, the "
-                f"oracle has {str(self.handles[self.product[own]])!r} at {self.timestamp[own]}. Generate and "
+                f"{rows[first]} of {user_ids[first]} is of {str(handles[first])!r} at {time}, "
+                f"the oracle has {str(self.handles[self.product[own]])!r} at {self.timestamp[own]}. Generate and "
                 "preprocess again, or use the oracle file beside them."
             )
         return own_rows

@@ -40,7 +40,7 @@ print("ANSWER" + json.dumps(model.predict(json.loads(sys.argv[2]))))
 
 
 def last_changes() -> dict[str, int]:
-    paths = [REPOSITORY / name for name in RESULTS]
+    paths = [path for name in RESULTS for path in (REPOSITORY / name, *(REPOSITORY / name).rglob("*"))]
     return {str(path): path.stat().st_mtime_ns for path in paths if path.exists()}
 
 

@@ -113,7 +113,18 @@ def test_known_shopper_without_events_uses_the_stored_ones(recommender):
 
 
 def test_new_events_of_a_known_shopper_take_the_place_of_the_stored_ones(recommender):
-    assert recommender.recommend("ann", ["atlas"], [T0]) == recommender.recommend(None, ["atlas"], [T0])
+    request = (["atlas"], [T0])
+    assert recommender.recommend("ann", *request, recommend_seen=True) == recommender.recommend(
+        None, *request, recommend_seen=True
+    )
+
+
+def test_what_a_known_shopper_ever_touched_is_seen_beside_new_events_too(recommender):
+    anonymous = recommender.recommend(None, ["atlas"], [T0])
+    kept = [place for place, handle in enumerate(anonymous.handles) if handle not in {"shirt", "jeans", "novel"}]
+    answer = recommender.recommend("ann", ["atlas"], [T0])
+    assert answer.handles == [anonymous.handles[place] for place in kept]
+    assert answer.scores == [anonymous.scores[place] for place in kept]
 
 
 def test_known_shopper_with_unknown_items_falls_back_to_the_stored_ones(recommender):

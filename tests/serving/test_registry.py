@@ -1,7 +1,9 @@
 """A bundle through MLflow and back: one SQLite store, one registered version, clean processes that answer."""
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +16,10 @@ from fake_bundle import GID, T0, build_fake_bundle
 from mlflow.exceptions import MlflowException
 
 from scripts.ml import register_model
+from serving.bundle import open_bundle
 from serving.clean_process import check_example
 from serving.config import ServeConfig
-from serving.registry import RegistryError, log_and_register, prepare_tracking, reload_and_score
+from serving.registry import RegistryError, log_and_register, prepare_tracking, reload_and_score, set_alias
 
 NAME = "slirec_shopify_model"
 EXAMPLE = {"userId": "dee", "items": ["shirt", "atlas"], "timestamps": [str(T0), str(T0 + 86_400)]}
@@ -52,7 +55,9 @@ def training_run(store):
 
 @pytest.fixture(scope="module")
 def registered(bundle, training_run):
-    return log_and_register(bundle, metrics={"ndcg@10": 0.25}, tags={"reason": "test"}, run_id=training_run)
+    version = log_and_register(bundle, metrics={"ndcg@10": 0.25}, tags={"reason": "test"}, run_id=training_run)
+    assert set_alias(version, "champion") == f"models:/{NAME}@champion"
+    return version
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +160,39 @@ def test_a_changed_byte_in_the_registered_model_is_refused_on_reload(registered,
         path.write_bytes(original)
 
 
+def test_a_version_that_fails_in_the_clean_process_does_not_get_the_alias(registered, bundle, tmp_path):
+    other = tmp_path / "bundle"
+    shutil.copytree(bundle, other)
+    example = json.loads((other / "example.json").read_text())
+    example["preds"] = [score / 2 for score in example["preds"]]
+    (other / "example.json").write_text(json.dumps(example))
+    manifest = json.loads((other / "bundle.json").read_text())
+    manifest["sha256"]["example.json"] = hashlib.sha256((other / "example.json").read_bytes()).hexdigest()
+    (other / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(RegistryError, match="example's scores should be the trained network's"):
+        register_model.register(open_bundle(other), ServeConfig(), tmp_path / "registered.json")
+    champion = mlflow.MlflowClient().get_model_version_by_alias(NAME, "champion")
+    assert str(champion.version) == registered.version
+    assert not (tmp_path / "registered.json").exists()
+
+
+def test_a_relative_store_is_found_from_the_clean_process(registered, store, monkeypatch):
+    absolute = mlflow.get_tracking_uri()
+    monkeypatch.chdir(store)
+    mlflow.set_tracking_uri("sqlite:///" + Path(absolute.removeprefix("sqlite:///")).name)
+    try:
+        assert len(reload_and_score(registered.model_uri)) == 1
+    finally:
+        mlflow.set_tracking_uri(absolute)
+
+
+def test_an_evaluation_of_other_data_is_refused(store, bundle, capsys):
+    report = store / "other.json"
+    report.write_text(json.dumps({"split": "test", "data_fingerprint": "of other data"}))
+    assert register_model.main([str(bundle), "--evaluation", str(report)]) == 1
+    assert "should be an evaluation of the test split of the data" in capsys.readouterr().err
+
+
 def test_command_line_registers_and_reloads_without_tensorflow(
     registered, store, bundle, training_run, capsys, monkeypatch
 ):
@@ -162,9 +200,9 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     (bundle.parent / "run.json").write_text(json.dumps({"mlflow_run_id": "0" * 32}))  # of another store
     report = store / "evaluation.json"
     figures = {"SLi-Rec": {"ndcg@10": 0.5, "note": "x"}, "popularity": {"ndcg@10": 0.1}}
-    report.write_text(
-        json.dumps({"full_ranking": {"seen_out": figures}, "sampled": {"SLi-Rec": {"auc": 0.9}}, "k": 10})
-    )
+    data = json.loads((bundle / "bundle.json").read_text())["data_fingerprint"]
+    document = {"full_ranking": {"seen_out": figures}, "sampled": {"SLi-Rec": {"auc": 0.9}}, "k": 10}
+    report.write_text(json.dumps({**document, "split": "test", "data_fingerprint": data}))
     summary = store / "registered.json"
     places = ["--evaluation", str(report), "--summary", str(summary)]
     assert register_model.main([str(bundle), "--alias", "candidate", *places]) == 0
