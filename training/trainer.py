@@ -117,6 +117,7 @@ class Trainer:
         self.on_epoch = on_epoch
         self.progress = progress
         self.history: list[EpochReport] = []
+        self._metric = f"valid/{config.train.eval_metric}"  # its name in the reports
         self.strategy = make_strategy(config.device.strategy)
         LOGGER.info(describe_devices(self.strategy, config))
         previous = keras.config.dtype_policy()
@@ -194,8 +195,7 @@ class Trainer:
         save_arrays(self.folder / name, named_variables(self.model.variables), metadata)
 
     def _best_epoch(self) -> int:
-        metric = f"valid/{self.config.train.eval_metric}"
-        return max(self.history, key=lambda report: report[metric])["epoch"] if self.history else 0
+        return max(self.history, key=lambda report: report[self._metric])["epoch"] if self.history else 0
 
     def _run_epoch(self, epoch: int) -> EpochReport:
         start = time.perf_counter()
@@ -219,8 +219,7 @@ class Trainer:
             "seconds": seconds,
             **metrics,
         }
-        metric = f"valid/{self.config.train.eval_metric}"
-        LOGGER.info("epoch %d: loss %.4f, %s %.4f", epoch, report["loss"], metric, report[metric])
+        LOGGER.info("epoch %d: loss %.4f, %s %.4f", epoch, report["loss"], self._metric, report[self._metric])
         return report
 
     def _validate(self) -> dict[str, float]:

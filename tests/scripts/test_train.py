@@ -1,11 +1,8 @@
 import json
-import sys
 from pathlib import Path
 
 import mlflow
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from small_data import small_dataset, small_inventory
 
 from scripts.ml.train import main, run_training

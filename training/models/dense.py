@@ -62,8 +62,8 @@ class FusedBatchNormalization(keras.layers.Layer):
 class FullyConnected(keras.layers.Layer):
     """Hidden layers of dense, batch normalisation, dropout, activation; then one linear output (paper, section 4.4).
 
-    Works on rank-2 inputs. `first_layer` may be fed pre-computed pre-activations through `call(..., projected=True)`,
-    which is how target attention avoids building its wide input.
+    Works on rank-2 inputs. With `call(..., projected=True)` it is fed the first layer's pre-activations, which is how
+    target attention avoids building its wide input.
     """
 
     def __init__(
