@@ -24,10 +24,11 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format notebooks lab mlflow tensorboard gpu lock clean clean-results
+.PHONY: help install run test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean \
+	clean-results
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP)  ## Create .venv, or bring it up to requirements.lock (the commands below do it too)
 
@@ -60,6 +61,12 @@ mlflow: $(STAMP)  ## Open the local experiments and registered models (PORT=5000
 tensorboard: $(STAMP)  ## Open the training curves under runs/
 	@$(RUN) -m tensorboard.main --logdir runs $(ARGS)
 
+dev-store: $(STAMP)  ## Start a Shopify store of your own on this machine, to try the commands on (ARGS=--help)
+	@$(RUN) -m scripts.shopify.dev_store $(ARGS)
+
+shopify-schema: $(STAMP)  ## Fetch Shopify's published GraphQL schemas (needs npm), which some tests check against
+	@$(RUN) -m scripts.shopify.fetch_schema
+
 gpu: $(STAMP)  ## Add NVIDIA's CUDA libraries to .venv, to train on a GPU
 	@$(RUN) -m uv pip install --python $(RUN) \
 		"tensorflow[and-cuda]==$$(sed -n 's/^tensorflow==\([^ ]*\).*/\1/p' requirements.lock)"
@@ -70,7 +77,7 @@ lock: $(STAMP)  ## Write requirements.lock anew from pyproject.toml (ARGS=--upgr
 		--no-emit-find-links -o requirements.lock $(ARGS) > /dev/null
 
 clean:  ## Remove .venv and the caches; data and results stay
-	@rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .shopify-schema
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-results:  ## Remove generated data, runs and the local MLflow store, registered models included

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,3 +21,58 @@ def require(condition: object, what: str) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the tests marked `slow` last, so that a mistake shows soon."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+HMAC_SECRET = "a-secret-of-the-shop-0123456789abcdef"
+
+
+class FakeTime:
+    """Sleeping advances the clock and takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_000_000.0
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def clock(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def fake_time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def store(fake_time: FakeTime) -> Iterator:
+    """A running local shop whose clock is `fake_time`."""
+    from scripts.shopify.dev_store import DevStore
+
+    with DevStore(clock=fake_time.clock) as store:
+        yield store
+
+
+@pytest.fixture
+def shop_environment(store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points the commands at `store`, with the client-credentials grant."""
+    for name in [name for name in os.environ if name.startswith(("SHOPIFY_", "SLIREC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {**store.environment(), "SLIREC_HMAC_SECRET": HMAC_SECRET}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def client(store, fake_time: FakeTime) -> Iterator:
+    """A client of `store` with a static token, whose waits take no time."""
+    import numpy as np
+
+    from scripts.shopify.client import ShopifyClient
+    from scripts.shopify.settings import Settings
+
+    settings = Settings(store_url=store.url, access_token=store.access_token)
+    rng = np.random.default_rng(7)
+    with ShopifyClient(settings, sleep=fake_time.sleep, clock=fake_time.clock, rng=rng) as client:
+        yield client

@@ -7,7 +7,6 @@ https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/c
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,16 +15,17 @@ import requests
 from gql import GraphQLRequest
 from gql.transport.exceptions import TransportConnectionFailed, TransportError
 from gql.transport.requests import RequestsHTTPTransport
-from graphql import DocumentNode, OperationDefinitionNode, OperationType, parse
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from scripts.shopify.answers import Answer, ShopifyError
+from scripts.shopify.budget import Budget
+from scripts.shopify.documents import load
 from scripts.shopify.settings import Settings
+from scripts.shopify.storage import Storage
 
 log = logging.getLogger(__name__)
 
-QUERIES = Path(__file__).parent / "queries"
 RENEW_EARLY = 300.0
 """Seconds before its expiry at which a granted token is replaced."""
 
@@ -43,18 +43,8 @@ class _TokenAuth(AuthBase):
         return request
 
 
-@lru_cache
-def _load(name: str) -> tuple[DocumentNode, bool]:
-    """Returns queries/<name>.graphql and whether it is a mutation."""
-    document = parse((QUERIES / f"{name}.graphql").read_text(encoding="utf-8"))
-    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    if len(operations) != 1:
-        raise ValueError(f"queries/{name}.graphql should hold one operation. Received: {len(operations)}")
-    return document, operations[0].operation is OperationType.MUTATION
-
-
 class ShopifyClient:
-    """Sends the documents of `queries/` to one shop's Admin API.
+    """Sends the documents of `queries/` to one shop's Admin API. Not for use by several threads at a time.
 
     Args:
         settings: Shop and credentials.
@@ -63,6 +53,12 @@ class ShopifyClient:
         rng: Source of the jitter on waits.
         attempts: How often one request is sent at most.
         timeout: Seconds without an answer after which a request counts as lost.
+
+    Attributes:
+        settings: Shop and credentials.
+        sleep: As given.
+        clock: As given.
+        budget: What is known of the shop's bucket of points.
     """
 
     def __init__(
@@ -76,9 +72,12 @@ class ShopifyClient:
         timeout: int = 60,
     ):
         self.settings = settings
-        self._sleep, self._clock, self._rng = sleep, clock, rng or np.random.default_rng()
+        self.sleep, self.clock, self._rng = sleep, clock, rng or np.random.default_rng()
+        self.budget = Budget(sleep, clock)
         self._attempts, self._timeout = attempts, timeout
         self._auth = _TokenAuth(settings.access_token)
+        self._secrets = [secret for secret in (settings.access_token, settings.client_secret) if secret]
+        self._access: tuple[str, frozenset[str]] | None = None
         # Without redirects: requests would carry the token header over to whatever host it is sent to.
         self._transport = RequestsHTTPTransport(
             f"{settings.store_url}/admin/api/{settings.api_version}/graphql.json",
@@ -92,6 +91,8 @@ class ShopifyClient:
         self._status = 0
         # gql forgets the status of an answer whose body is JSON; 401 and 429 are told by it.
         self._session.hooks["response"].append(self._remember_status)
+        local_store = settings.store_url if settings.is_local else None
+        self._storage = Storage(self._send_bare, _is_lost, local_store, sleep, self._rng, attempts)
 
     def __repr__(self) -> str:
         return f"ShopifyClient({self.settings.store_url!r}, api_version={self.settings.api_version!r})"
@@ -111,7 +112,8 @@ class ShopifyClient:
     ) -> dict[str, Any]:
         """Runs one document and returns its data.
 
-        THROTTLED and 429 are waited for, since nothing was done yet. Answers of 5xx, INTERNAL_SERVER_ERROR and lost
+        What would be throttled is held back until the bucket has filled. Where other clients drained it, THROTTLED and
+        429 are waited for, since nothing was done yet. Answers of 5xx, INTERNAL_SERVER_ERROR and lost
         connections are tried again only where repeating is safe.
 
         Args:
@@ -125,15 +127,20 @@ class ShopifyClient:
         Raises:
             ShopifyError: It was refused, or no answer came after all attempts.
         """
-        document, is_mutation = _load(name)
-        repeatable = not is_mutation if repeatable is None else repeatable
-        request = GraphQLRequest(document, variable_values=dict(variables or {}))
+        document = load(name)
+        repeatable = not document.is_mutation if repeatable is None else repeatable
+        request = GraphQLRequest(document.tree, variable_values=dict(variables or {}))
+        page_size = (variables or {}).get("first")
         answer, attempt, renewed = Answer(), 0, False
         while attempt < self._attempts:
             attempt += 1
-            if self._auth.token is None or self._clock() >= self._auth.expires_at:
+            if self._auth.token is None or self.clock() >= self._auth.expires_at:
                 self._grant_token()
+            if "THROTTLED" not in answer.codes:  # that wait is over
+                self.budget.wait_for(name, page_size)
             answer = self._send(request)
+            if answer.cost or answer.interrupted:
+                self.budget.note(name, page_size, answer.cost)
             if answer.status == 401 and self.settings.access_token is None and not renewed:
                 self._auth.token, renewed = None, True
                 continue
@@ -141,11 +148,11 @@ class ShopifyClient:
             if wait is None or attempt == self._attempts:
                 break
             log.info("%s: %s; waiting %.1f s", name, self._redact(answer.reason), wait)
-            self._sleep(wait)
+            self.sleep(wait)
         if failure := answer.failure(self.settings.api_version):
             message, code, user_errors = failure
             tries = f" (after {attempt} attempts)" if attempt > 1 else ""
-            unknown = is_mutation and answer.interrupted
+            unknown = document.is_mutation and answer.interrupted
             raise ShopifyError(self._redact(f"{name}: {message}{tries}"), code, user_errors, unknown)
         if reason := answer.headers.get("X-Shopify-API-Deprecated-Reason"):
             log.warning("%s uses something deprecated: %s", name, reason)
@@ -189,6 +196,11 @@ class ShopifyClient:
                 raise ShopifyError(f"{name}: the cursor {after!r} does not advance")
             after = data["pageInfo"]["endCursor"]
 
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Access scopes that the token has, with the read scope of every write scope; asked once."""
+        return self._ask_access()[1]
+
     def require_scopes(self, *needed: str) -> str:
         """Checks what the token may do, before anything is done.
 
@@ -201,10 +213,8 @@ class ShopifyClient:
         Raises:
             ShopifyError: Code `SCOPES`, naming the scopes that are missing.
         """
-        data = self.execute("access")
-        granted = {scope["handle"] for scope in data["currentAppInstallation"]["accessScopes"]}
-        granted |= {scope.replace("write_", "read_", 1) for scope in granted if scope.startswith("write_")}
-        domain = data["shop"]["myshopifyDomain"]
+        self._access = None  # a scope may have been added since
+        domain, granted = self._ask_access()
         if missing := [scope for scope in needed if scope not in granted]:
             raise ShopifyError(
                 f"The token for {domain} lacks the access scopes {', '.join(missing)}: add them to the app's Admin API "
@@ -212,6 +222,22 @@ class ShopifyClient:
                 code="SCOPES",
             )
         return domain
+
+    def upload(self, url: str, parameters: Mapping[str, str], path: Path) -> None:
+        """Sends a file to a staged upload, without the token; see `Storage.upload`."""
+        self._storage.upload(url, parameters, path)
+
+    def lines(self, url: str, count: int | None = None) -> Iterator[str]:
+        """Yields the lines of a bulk operation's result, fetched without the token; see `Storage.lines`."""
+        return self._storage.lines(url, count)
+
+    def _ask_access(self) -> tuple[str, frozenset[str]]:
+        if self._access is None:
+            data = self.execute("access")
+            granted = {scope["handle"] for scope in data["currentAppInstallation"]["accessScopes"]}
+            granted |= {scope.replace("write_", "read_", 1) for scope in granted if scope.startswith("write_")}
+            self._access = data["shop"]["myshopifyDomain"], frozenset(granted)
+        return self._access
 
     def _remember_status(self, response: requests.Response, **_: object) -> None:
         self._status = response.status_code
@@ -231,10 +257,14 @@ class ShopifyClient:
         cost = (result.extensions or {}).get("cost") or {}
         return Answer(self._status, self._transport.response_headers or {}, result.data, errors, cost)
 
+    def _send_bare(self, method: str, url: str, **arguments: Any) -> requests.Response:
+        """Sends a request with neither the token nor a netrc entry, and follows no redirect."""
+        arguments = {"timeout": self._timeout, "allow_redirects": False, **arguments}
+        return self._session.request(method, url, auth=_TokenAuth(None), **arguments)
+
     def _redact(self, text: str) -> str:
-        for secret in (self._auth.token, self.settings.access_token, self.settings.client_secret):
-            if secret is not None:
-                text = text.replace(secret.get_secret_value(), "***")
+        for secret in self._secrets:
+            text = text.replace(secret.get_secret_value(), "***")
         return text
 
     def _grant_token(self) -> None:
@@ -248,10 +278,7 @@ class ShopifyClient:
         problem = ""
         for attempt in range(1, self._attempts + 1):
             try:
-                # A no-op auth, so that neither the old token nor a netrc entry goes along.
-                response = self._session.post(
-                    url, data=form, auth=_TokenAuth(None), timeout=self._timeout, allow_redirects=False
-                )
+                response = self._send_bare("POST", url, data=form)
             except requests.RequestException as error:
                 status, document, problem = 0, {}, str(error)
             else:
@@ -259,11 +286,12 @@ class ShopifyClient:
                 problem = f"HTTP {status} {document.get('error', '')} {document.get('error_description', '')}".strip()
             if status == 200 and document.get("access_token"):
                 self._auth.token = SecretStr(str(document["access_token"]))
-                self._auth.expires_at = self._clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
+                self._secrets.append(self._auth.token)  # renewed ones stay: an echo may come late
+                self._auth.expires_at = self.clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
                 return
             if attempt == self._attempts or not (status in (0, 429) or status >= 500):
                 break
-            self._sleep(min(30.0, 0.5 * 2**attempt) * self._rng.uniform(1.0, 1.25))
+            self.sleep(min(30.0, 0.5 * 2**attempt) * self._rng.uniform(1.0, 1.25))
         raise ShopifyError(
             f"Shopify granted no token for client id {self.settings.client_id}: {self._redact(problem)}. Check the id, "
             "the secret, and that the app is installed on a shop of the app's own organisation",

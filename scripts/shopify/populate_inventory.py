@@ -1,231 +1,163 @@
-"""Fills a shop with an inventory: collections, products, and their publication to the Online Store.
+"""Fills a shop with an inventory: collections, products, and their publication to sales channels.
 
-    python -m scripts.shopify.populate_inventory [--inventory training/inventory.pkl] [--dry-run]
+    python -m scripts.shopify.populate_inventory [--inventory training/inventory.pkl] [--channels online_store]
+        [--dry-run]
 
-Every product is looked up by its handle first and written only where it differs, so that the command may be stopped
-and started again at any point, and a second run changes nothing. What it makes carries the tag `slirec-demo`; a product
-of the shop's own under the same handle is left as it is.
+The inventory may be any snapshot file; attributes become tags `name:value`. Every product is looked up by its handle
+first and written only where something is lacking, so that the command may be stopped and started again at any point,
+and a second run changes nothing. What it makes carries the tag `slirec-demo`. Tags and collections that others gave to
+these products stay; a product of the shop's own under the same handle is left as it is, and a collection of its own is
+used and not marked.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.channels import ONLINE_STORE, find_channels, missing_publications, publish
 from scripts.shopify.client import ShopifyClient
-from scripts.shopify.inventory import slugify
+from scripts.shopify.marks import MARK_TAG
+from scripts.shopify.product_documents import lacking, product_input
 from scripts.shopify.settings import Settings, SettingsError
+from scripts.shopify.shop_collections import collection_titles, collection_titles_of, ensure_collection
 from training.data.inventory import Inventory, InventoryError, load_inventory
 
-MARK_TAG = "slirec-demo"
-"""Tag on every product that this command makes."""
-MARK_METAFIELD = {"namespace": "slirec", "key": "made_by", "type": "single_line_text_field", "value": MARK_TAG}
-"""Mark of the collections it makes, which have no tags."""
-SCOPES = ("read_products", "write_products", "read_publications", "write_publications")
-_OWN_FIELDS = frozenset(
-    ("id", "handle", "title", "category", "price", "vendor", "product_type", "status", "tags", "collections")
-)
+SCOPES: Final = ("read_products", "write_products", "read_publications", "write_publications")
 
 
 @dataclass(frozen=True)
 class PopulateResult:
-    """What was done, or would be done by a run that is not dry; `failed` has one line a product."""
+    """What was done, or would be done by a run that is not dry.
+
+    Attributes:
+        shop: Domain of the shop.
+        channels: App handles of the channels that were published to.
+        missing_channels: Those that were asked for and that the shop does not have.
+        collections_created: Collections made.
+        created: Products made.
+        updated: Products of ours that lacked something.
+        unchanged: Products that were as wanted.
+        published: Products and collections published to at least one channel.
+        failed: One line for each product that was refused.
+        warnings: One line for each product of which something was left out.
+    """
 
     shop: str
-    online_store: bool
+    channels: tuple[str, ...]
+    missing_channels: tuple[str, ...] = ()
     collections_created: int = 0
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     published: int = 0
     failed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def populate(
-    client: ShopifyClient, inventory: Inventory, *, dry_run: bool = False, progress: bool = False
+    client: ShopifyClient,
+    inventory: Inventory,
+    *,
+    channels: Sequence[str] = (ONLINE_STORE,),
+    dry_run: bool = False,
+    progress: bool = False,
 ) -> PopulateResult:
     """Brings the shop's collections and products to what the inventory says.
 
     Args:
         client: Client of the shop.
         inventory: Products to have there.
+        channels: App handles of the channels to publish to.
         dry_run: Look everything up, write nothing.
         progress: Show a progress bar on standard error.
 
     Returns:
-        Counts, and the products that Shopify refused.
+        Counts, and the products that were refused.
 
     Raises:
+        InventoryError: Two categories would be one collection.
         ShopifyError: A scope is missing, a collection was refused, or Shopify does not answer.
     """
+    titles = collection_titles(inventory)
     shop = client.require_scopes(*SCOPES)
-    publication = find_online_store(client)
-    result = PopulateResult(shop, online_store=publication is not None)
+    wanted_channels = find_channels(client, channels)
+    publications = wanted_channels.publications
+    result = PopulateResult(shop, wanted_channels.found, wanted_channels.missing)
     collection_ids: dict[str, str | None] = {}
-    for title in _collection_titles(inventory):
-        collection_ids[title], created, published = _ensure_collection(client, title, publication, dry_run)
-        result = _add(result, collections_created=created, published=published)
+    for title in tqdm(titles, desc="collections", unit="collection", disable=not progress):
+        collection = ensure_collection(client, title, publications, dry_run=dry_run)
+        collection_ids[title] = collection.id
+        result = _add(result, collections_created=collection.created, published=collection.published)
+    failed: list[str] = []
+    warnings: list[str] = []
     for record in tqdm(inventory.products, desc="products", unit="product", disable=not progress):
-        wanted = product_input(record, [collection_ids[title] for title in _titles_of(record)])
         try:
-            outcome, published = _ensure_product(client, wanted, publication, dry_run)
-        except ShopifyError as error:
-            if error.code != "USER_ERRORS":  # anything else would fail for the next product as well
+            wanted, problems = product_input(record, [collection_ids[title] for title in collection_titles_of(record)])
+            outcome, published = _ensure_product(client, wanted, publications, dry_run)
+        except (ShopifyError, InventoryError) as error:
+            # Any other error of Shopify's would come for the next product as well.
+            if isinstance(error, ShopifyError) and error.code != "USER_ERRORS":
                 raise
-            result = replace(result, failed=(*result.failed, f"{record['handle']}: {error}"))
+            failed.append(f"{record['handle']}: {error}")
         else:
             result = _add(result, published=published, **{outcome: 1})
-    return result
-
-
-def product_input(record: Mapping[str, Any], collection_ids: Sequence[str | None]) -> dict[str, Any]:
-    """Returns the `ProductSetInput` of an inventory record.
-
-    The record's `tags` become tags, and every other text or number attribute a tag `name:value`.
-    """
-    attributes = {key: value for key, value in record.items() if key not in _OWN_FIELDS}
-    tags = record.get("tags") or []
-    tags = [MARK_TAG, *(tags.split(",") if isinstance(tags, str) else tags)]
-    tags += [f"{key}:{value}" for key, value in attributes.items() if isinstance(value, str | int | float)]
-    # Shopify splits tags at commas.
-    tags = list(dict.fromkeys(" ".join(str(tag).replace(",", " ").split()) for tag in tags))
-    document: dict[str, Any] = {
-        "handle": record["handle"],
-        "title": record["title"],
-        "productType": record.get("product_type") or record["category"],
-        "status": record.get("status") or "ACTIVE",
-        "tags": [tag for tag in tags if tag],
-        "collections": list(dict.fromkeys(collection_ids)),
-    }
-    if record.get("vendor"):
-        document["vendor"] = record["vendor"]
-    if record.get("price") is not None:
-        price = str(Decimal(str(record["price"])).quantize(Decimal("0.01")))
-        document["productOptions"] = [{"name": "Title", "position": 1, "values": [{"name": "Default Title"}]}]
-        document["variants"] = [{"optionValues": [{"optionName": "Title", "name": "Default Title"}], "price": price}]
-    return document
-
-
-def collection_handle(title: str) -> str:
-    """Returns the handle of a collection's title; where no letter or digit is ASCII, one made of a hash."""
-    return slugify(title) or f"collection-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
-
-
-def find_online_store(client: ShopifyClient) -> str | None:
-    """Returns the id of the Online Store's publication, or None where the shop has none."""
-    for page in client.pages("publications_page", "publications", page_size=25):
-        for node in page:
-            apps = (node["catalog"] or {}).get("apps") or {"nodes": []}
-            if any(app["handle"] == "online_store" for app in apps["nodes"]):
-                return node["id"]
-    return None
+            warnings += [f"{record['handle']}: {problem}" for problem in problems]
+    return replace(result, failed=tuple(failed), warnings=tuple(warnings))
 
 
 def _add(result: PopulateResult, **counts: int) -> PopulateResult:
     return replace(result, **{name: getattr(result, name) + count for name, count in counts.items()})
 
 
-def _titles_of(record: Mapping[str, Any]) -> list[str]:
-    return list(record.get("collections") or [record["category"]])
-
-
-def _collection_titles(inventory: Inventory) -> list[str]:
-    by_handle: dict[str, str] = {}
-    for title in dict.fromkeys(title for record in inventory.products for title in _titles_of(record)):
-        other = by_handle.setdefault(collection_handle(title), title)
-        if other != title:
-            raise InventoryError(f"categories {other!r} and {title!r} have the same collection handle; rename one")
-    return list(by_handle.values())
-
-
-def _lookup(client: ShopifyClient, name: str, handle: str, publication: str | None) -> dict[str, Any] | None:
-    variables: dict[str, Any] = {"handle": handle, "withPublication": publication is not None}
-    if publication:
-        variables["publicationId"] = publication
-    (found,) = client.execute(name, variables).values()
-    return found
-
-
-def _publish(client: ShopifyClient, gid: str, publication: str) -> None:
-    client.execute("publish", {"id": gid, "publicationId": publication}, repeatable=True)
-
-
-def _ensure_collection(
-    client: ShopifyClient, title: str, publication: str | None, dry_run: bool
-) -> tuple[str | None, int, int]:
-    """Returns the collection's id (None in a dry run that would make it), and how many were made and published."""
-    handle = collection_handle(title)
-    found, created = _lookup(client, "collection_by_handle", handle, publication), 0
-    if found is None and not dry_run:
-        try:
-            variables = {"collection": {"title": title, "handle": handle, "metafields": [MARK_METAFIELD]}}
-            made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
-        except ShopifyError as error:
-            # The answer was lost, the collection perhaps not: sending it again could make a second one.
-            found = _lookup(client, "collection_by_handle", handle, publication) if error.outcome_unknown else None
-            if found is None:
-                raise
-        else:
-            if made["handle"] != handle:
-                raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
-            found = {"id": made["id"]}
-        created = 1
-    if found is None:
-        return None, 1, int(publication is not None)
-    if publication is None or found.get("publishedOnPublication"):
-        return found["id"], created, 0
-    if not dry_run:
-        _publish(client, found["id"], publication)
-    return found["id"], created, 1
-
-
 def _ensure_product(
-    client: ShopifyClient, wanted: Mapping[str, Any], publication: str | None, dry_run: bool
-) -> tuple[str, int]:
-    """Returns `created`, `updated` or `unchanged`, and how many were published."""
-    found = _lookup(client, "product_by_handle", wanted["handle"], publication)
+    client: ShopifyClient, wanted: Mapping[str, Any], publications: Sequence[str], dry_run: bool
+) -> tuple[str, bool]:
+    """Returns `created`, `updated` or `unchanged`, and whether it was published somewhere."""
+    handle = wanted["handle"]
+    found = client.execute("product_by_handle", {"handle": handle})["productByIdentifier"]
     if found is not None and MARK_TAG not in found["tags"]:
         reason = f"the shop has a product of its own under this handle (it lacks the tag {MARK_TAG}); left as it is"
         raise ShopifyError(reason, code="USER_ERRORS")
-    outcome = "created" if found is None else "unchanged" if _is_as_wanted(found, wanted) else "updated"
+    document = lacking(found, wanted)
+    outcome = "created" if found is None else "unchanged" if document is None else "updated"
     gid = found["id"] if found else None
-    if outcome != "unchanged" and not dry_run:
-        variables = {"identifier": {"handle": wanted["handle"]}, "input": wanted}
-        gid = client.execute("product_set", variables, repeatable=True)["productSet"]["product"]["id"]
-    if publication is None or (found or {}).get("publishedOnPublication"):
-        return outcome, 0
-    if not dry_run and gid:
-        _publish(client, gid, publication)
-    return outcome, 1
-
-
-def _is_as_wanted(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether the shop's product has all that is wanted; tags and collections added by others do not matter."""
-    prices = [Decimal(variant["price"]) for variant in found["variants"]["nodes"]]
-    return (
-        all(found[key] == wanted[key] for key in ("title", "productType", "status", "vendor") if key in wanted)
-        and {tag.casefold() for tag in wanted["tags"]} <= {tag.casefold() for tag in found["tags"]}
-        and set(wanted["collections"]) <= {node["id"] for node in found["collections"]["nodes"]}
-        and ("variants" not in wanted or prices == [Decimal(variant["price"]) for variant in wanted["variants"]])
-    )
+    if document is not None and not dry_run:
+        variables = {"identifier": {"handle": handle}, "input": document}
+        product = client.execute("product_set", variables, repeatable=True)["productSet"]["product"]
+        gid = product["id"]
+        if product["handle"] != handle:  # another run would not find it, and make one more
+            reason = f"Shopify changed the handle to {product['handle']}; give the record this one, and start again"
+            raise ShopifyError(reason, code="USER_ERRORS")
+    missing = missing_publications(found, publications)
+    if missing and gid and not dry_run:
+        publish(client, gid, missing)
+    return outcome, bool(missing)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 where every product is as the inventory says."""
     parser = argparse.ArgumentParser(description="Fill a shop with the products of an inventory file.")
     parser.add_argument("--inventory", default="training/inventory.pkl", help="snapshot file, .pkl or .json")
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        default=[ONLINE_STORE],
+        metavar="APP",
+        help="handles of the apps whose channels show the products (default: online_store)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
     arguments = parser.parse_args(argv)
     try:
         inventory = load_inventory(arguments.inventory)
         with ShopifyClient(Settings.from_environment()) as client:
-            result = populate(client, inventory, dry_run=arguments.dry_run, progress=True)
+            result = populate(
+                client, inventory, channels=arguments.channels, dry_run=arguments.dry_run, progress=True
+            )
     except (ShopifyError, SettingsError, InventoryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -236,10 +168,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{result.shop}{' (dry run, nothing written)' if arguments.dry_run else ''}: "
         f"{result.collections_created} collections created; products: {result.created} created, "
         f"{result.updated} updated, {result.unchanged} unchanged, {len(result.failed)} refused; "
-        f"{result.published} published to the Online Store"
+        f"{result.published} published to {', '.join(result.channels) or 'no channel'}"
     )
-    if not result.online_store:
-        print("warning: this shop has no Online Store publication: nothing was published", file=sys.stderr)
+    for channel in result.missing_channels:
+        print(f"warning: this shop has no channel {channel}: nothing was published to it", file=sys.stderr)
+    for line in result.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     for line in result.failed:
         print(f"error: {line}", file=sys.stderr)
     return 1 if result.failed else 0

@@ -1,0 +1,81 @@
+"""Sales channels: which of them a shop has, and publishing to those where something is not published yet.
+
+https://shopify.dev/docs/api/admin-graphql/latest/mutations/publishablePublish.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scripts.shopify.client import ShopifyClient
+
+ONLINE_STORE: Final = "online_store"
+"""Handle of the Online Store's app, the same in every shop."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels to publish to.
+
+    Attributes:
+        publications: GIDs of their publications.
+        found: Their app handles.
+        missing: Handles that were asked for and that the shop does not have.
+        others: Handles that it has besides.
+    """
+
+    publications: tuple[str, ...]
+    found: tuple[str, ...]
+    missing: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def find_channels(client: ShopifyClient, handles: Sequence[str] = (ONLINE_STORE,)) -> Channels:
+    """Looks up the publications of channels by the handles of their apps.
+
+    Args:
+        client: Client of the shop; needs `read_publications` and `read_products`.
+        handles: App handles, such as `online_store` or that of an app with a storefront token.
+
+    Returns:
+        What there is of them.
+
+    Raises:
+        ShopifyError: The token may not read publications, or Shopify does not answer.
+    """
+    publication_of: dict[str, str] = {}
+    for page in client.pages("publications_page", "publications", page_size=25):
+        for node in page:
+            # A publication without a catalog is one that the token may not look into.
+            for app in ((node["catalog"] or {}).get("apps") or {"nodes": []})["nodes"]:
+                publication_of.setdefault(app["handle"], node["id"])
+    wanted = tuple(dict.fromkeys(handles))
+    found = tuple(handle for handle in wanted if handle in publication_of)
+    return Channels(
+        publications=tuple(publication_of[handle] for handle in found),
+        found=found,
+        missing=tuple(handle for handle in wanted if handle not in publication_of),
+        others=tuple(handle for handle in publication_of if handle not in wanted),
+    )
+
+
+def missing_publications(found: Mapping[str, Any] | None, publications: Iterable[str]) -> list[str]:
+    """Returns those of `publications` to which a looked-up product or collection is not published."""
+    nodes = found["resourcePublications"]["nodes"] if found else []
+    published = {node["publication"]["id"] for node in nodes}
+    return [publication for publication in publications if publication not in published]
+
+
+def publish(client: ShopifyClient, gid: str, publications: Sequence[str]) -> None:
+    """Publishes a product or collection, in one request.
+
+    Args:
+        client: Client of the shop; needs `write_publications`.
+        gid: Product or collection.
+        publications: GIDs of publications.
+
+    Raises:
+        ShopifyError: Shopify refused, or does not answer.
+    """
+    pairs = [{"publicationId": publication} for publication in publications]
+    client.execute("publish", {"id": gid, "input": pairs}, repeatable=True)

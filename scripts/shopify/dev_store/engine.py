@@ -1,0 +1,227 @@
+"""Builds the two APIs from their SDL files and the registered resolvers, and carries out documents."""
+
+import importlib
+import logging
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLAbstractType,
+    GraphQLError,
+    GraphQLFormattedError,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    OperationDefinitionNode,
+    OperationType,
+    build_schema,
+    execute_sync,
+    get_operation_ast,
+    parse,
+)
+
+from scripts.shopify.dev_store import wording
+from scripts.shopify.dev_store.cost import CostPlan
+from scripts.shopify.dev_store.registry import RESOLVERS, TYPE_RESOLVERS, Context, Resolver
+from scripts.shopify.dev_store.state import split_gid
+
+log = logging.getLogger(__name__)
+
+SDL = Path(__file__).parent / "sdl"
+RESOLVER_MODULES = (
+    "base",
+    "catalogue",
+    "catalogue_collections",
+    "catalogue_products",
+    "catalogue_publications",
+    "metaobjects",
+    "orders",
+    "bulk",
+    "staged",
+    "storefront",
+)
+"""Modules that register resolvers when they are imported."""
+MAX_LIST = 250
+"""Entries of a list in the input at most."""
+LONG_LISTS = {"variants": 2048}
+"""Input fields whose lists may be longer: https://shopify.dev/docs/api/admin-graphql/latest/mutations/productSet."""
+_KEPT_DOCUMENTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document that was parsed and validated, with what is needed again and again.
+
+    Attributes:
+        document: The parsed document.
+        operation: The one that is carried out.
+        cost: What it costs, given variables and data.
+        errors: Why it cannot be carried out, as in the answer; empty for a valid one.
+    """
+
+    document: DocumentNode
+    operation: OperationDefinitionNode | None
+    cost: CostPlan | None
+    errors: tuple[GraphQLFormattedError, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the operation, empty if it has none."""
+        return self.operation.name.value if self.operation and self.operation.name else ""
+
+
+class Engine:
+    """One of the two APIs: its schema with the resolvers attached, and the documents prepared so far.
+
+    Args:
+        api: `admin` or `storefront`.
+        on_crash: Called with an exception that no resolver should raise.
+    """
+
+    def __init__(self, api: str, on_crash: Callable[[BaseException], None] = lambda error: None):
+        self.api = api
+        self.schema = build_api(api)
+        self._on_crash = on_crash
+        self._prepared: OrderedDict[tuple[str | int, str | None], Prepared] = OrderedDict()
+
+    def prepare(self, source: str | DocumentNode, operation_name: str | None = None) -> Prepared:
+        """Parses and validates a document, once."""
+        key = (source if isinstance(source, str) else id(source), operation_name)
+        found = self._prepared.get(key)
+        if found is None:
+            found = self._prepared[key] = self._prepare(source, operation_name)
+            while len(self._prepared) > _KEPT_DOCUMENTS:
+                self._prepared.popitem(last=False)
+        return found
+
+    def _prepare(self, source: str | DocumentNode, operation_name: str | None) -> Prepared:
+        empty = DocumentNode(definitions=())
+        try:
+            document = parse(source) if isinstance(source, str) else source
+        except GraphQLError as error:
+            return Prepared(empty, None, None, (wording.syntax_error(error),))
+        if errors := wording.document_errors(self.schema, document, MAX_LIST, LONG_LISTS):
+            return Prepared(document, None, None, tuple(errors))
+        operation = get_operation_ast(document, operation_name)
+        if operation is None:
+            return Prepared(document, None, None, (wording.no_operation(document, operation_name),))
+        # The caller's node stays alive with the prepared document, so its id() cannot come back as another's.
+        return Prepared(document, operation, CostPlan(self.schema, document, operation))
+
+    def check_variables(self, prepared: Prepared, variables: Mapping[str, Any]) -> list[GraphQLFormattedError]:
+        """Returns what is wrong with the variables of a valid document, in Shopify's words."""
+        return wording.variable_errors(self.schema, prepared.operation, variables, MAX_LIST, LONG_LISTS)
+
+    def execute(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """Carries out a valid document; the caller holds the lock of the state.
+
+        Returns:
+            The answer: `data`, and `errors` if there are any.
+        """
+        assert prepared.operation is not None
+        name = prepared.name or None
+        result = execute_sync(
+            self.schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=name,
+        )
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            if result.data is None and all(error.path is None for error in result.errors):  # not begun
+                wrong = self.check_variables(prepared, variables)
+                return {"errors": wrong or [error.formatted for error in result.errors]}
+            answer["errors"] = [self._formatted(error) for error in result.errors]
+        return answer
+
+    def _formatted(self, error: GraphQLError) -> GraphQLFormattedError:
+        cause = error.original_error
+        if cause is None or isinstance(cause, GraphQLError):
+            return error.formatted
+        log.error("a resolver of the local shop failed at %s", error.path, exc_info=cause)
+        self._on_crash(cause)
+        return wording.internal_error(error)
+
+
+@lru_cache
+def load_resolvers() -> None:
+    """Imports every module that registers resolvers."""
+    for name in RESOLVER_MODULES:
+        module = f"{__package__}.{name}"
+        if find_spec(module) is not None:
+            importlib.import_module(module)
+
+
+def sdl(api: str) -> str:
+    """Returns the SDL of an API: the storefront's own file, or all others together."""
+    files = sorted(path for path in SDL.glob("*.graphql") if (path.stem == "storefront") == (api == "storefront"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
+
+def build_api(api: str) -> GraphQLSchema:
+    """Builds the schema of an API with all resolvers attached.
+
+    Args:
+        api: `admin` or `storefront`.
+
+    Raises:
+        ValueError: A resolver is registered for a type or field that the SDL lacks.
+    """
+    load_resolvers()
+    schema = build_schema(sdl(api))
+    for (type_name, field_name), entry in RESOLVERS[api].items():
+        type_ = schema.type_map.get(type_name)
+        if not isinstance(type_, GraphQLObjectType) or field_name not in type_.fields:
+            raise ValueError(f"there is a resolver for {type_name}.{field_name}, which the {api} SDL does not have")
+        is_mutation = type_ is schema.mutation_type
+        type_.fields[field_name].resolve = _guarded(entry, field_name, is_mutation)
+    for type_ in schema.type_map.values():
+        if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
+            type_.resolve_type = TYPE_RESOLVERS[api].get(type_.name, _type_of)
+    return schema
+
+
+def unresolved_types(api: str) -> list[str]:
+    """Returns the types that have a registered type resolver and are no interface or union of the SDL."""
+    types = build_api(api).type_map
+    return [name for name in TYPE_RESOLVERS[api] if not isinstance(types.get(name), GraphQLAbstractType)]
+
+
+def _type_of(value: Any, _info: Any, _type: Any) -> str | None:
+    """Names the type of a document: its `__typename`, else the kind in its id."""
+    return value.get("__typename") or split_gid(value["id"])[0]
+
+
+def _guarded(entry: Resolver, field: str, is_mutation: bool) -> Callable[..., Any]:
+    """Checks the scopes before a resolver, and makes each mutation field one transaction."""
+    function, scopes = entry.function, frozenset(entry.scopes)
+    if not scopes and not is_mutation:
+        return function
+
+    def resolve(source: Any, info: Any, **arguments: Any) -> Any:
+        context: Context = info.context
+        if not scopes <= context.scopes:
+            raise wording.access_denied(field, entry.scopes)
+        if not is_mutation:
+            return function(source, info, **arguments)
+        with context.state.transaction():
+            return function(source, info, **arguments)
+
+    return resolve
+
+
+def is_mutation(prepared: Prepared) -> bool:
+    """Says whether a prepared document writes."""
+    return prepared.operation is not None and prepared.operation.operation is OperationType.MUTATION
+
+
+__all__ = ["Engine", "Prepared", "build_api", "is_mutation", "load_resolvers", "sdl", "sqlite3", "unresolved_types"]

@@ -1,0 +1,141 @@
+"""Storefront pages of the local shop, which carry the theme section as a shop's theme does.
+
+`GET /` shows some products and the section; its query chooses the shopper and the section's settings:
+
+- `customer=7`: that customer is signed in, and Liquid computes the handle under SLIREC_HMAC_SECRET;
+- `shopper=<64 hex digits>`: puts that handle into the cookie `slirec_shopper`, as a merchant's own server would, and
+  comes back without it in the URL; `shopper=none` removes the cookie;
+- `sections=2`: the section twice; and the settings by their ids, e.g. `heading=For%20you&count=4&show_vendor=true`.
+
+`GET /products/<handle>` is a product's page. The policy in the header lets no script run that is not a file of the
+theme, and no text become markup: what the section fails to escape would be blocked and reported in the console.
+"""
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask, Response, abort, make_response, redirect, render_template, request
+from markupsafe import Markup
+
+from scripts.shopify.dev_store.page_liquid import THEME, render_section, section_settings
+from scripts.shopify.dev_store.page_shop import product_by_handle, products_on_show, shop_name, shoppers
+
+if TYPE_CHECKING:
+    from scripts.shopify.dev_store import DevStore
+
+SECTION = "slirec-recommendations"
+COOKIE = "slirec_shopper"
+MAX_SECTIONS = 4
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' https:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+_HANDLE = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
+_CUSTOMER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def register(app: Flask, store: "DevStore") -> None:
+    """Adds the storefront pages and the theme's assets to the application of a local shop.
+
+    Args:
+        app: Application that serves the shop.
+        store: The shop. The pages read it as the Storefront API shows it.
+    """
+    pages = Blueprint(
+        "storefront_page", __name__, template_folder="templates", static_folder="static", static_url_path="/page"
+    )
+
+    @pages.get("/")
+    def home() -> Response:
+        if "shopper" in request.args:
+            return _remember(request.args["shopper"])
+        return _page(
+            store, "storefront.html", products=products_on_show(store), shoppers=shoppers(store, _secret(store))
+        )
+
+    @pages.get("/products/<handle>")
+    def product(handle: str) -> Response:
+        found = product_by_handle(store, handle)
+        if found is None:
+            abort(_refused(404, f"No published product has the handle {handle}."))
+        return _page(store, "product.html", product=found)
+
+    @pages.get("/assets/<path:name>")
+    def asset(name: str) -> Response:
+        path = (THEME / "assets" / name).resolve()
+        if path.parent != THEME / "assets" or path.suffix not in (".css", ".js") or not path.is_file():
+            abort(404)
+        kind = "text/css" if path.suffix == ".css" else "text/javascript"
+        return Response(path.read_bytes(), mimetype=kind, headers={"Cache-Control": "no-cache"})
+
+    app.register_blueprint(pages)
+
+
+def _page(store: "DevStore", template: str, **values: Any) -> Response:
+    customer = request.args.get("customer") or None
+    if customer is not None and not _CUSTOMER.fullmatch(customer):
+        abort(_refused(400, f"`customer` should be the number in a customer's GID, such as 7. Received: {customer}"))
+    liquid = {
+        "customer": {"id": int(customer)} if customer else None,
+        "product": values.get("product"),
+        "routes": {"root_url": "/"},
+        "request": {"design_mode": False},
+        "shop": {"name": shop_name(store)},
+    }
+    try:
+        settings = section_settings(SECTION, request.args)
+        count = _sections(request.args.get("sections", "1"))
+    except ValueError as error:
+        abort(_refused(400, str(error)))
+    # A secret does not belong into an address, whatever the query says.
+    settings["hmac_secret"] = _secret(store)
+    settings["cookie_name"] = settings["cookie_name"] or COOKIE
+    settings["storefront_token"] = settings["storefront_token"] or store.storefront_token
+    sections = [
+        Markup(render_section(SECTION, f"recommendations-{n}", settings, **liquid)) for n in range(1, count + 1)
+    ]
+    remembered = request.cookies.get(COOKIE)
+    html = render_template(
+        template, shop=shop_name(store), sections=sections, customer=customer, remembered=remembered, **values
+    )
+    response = make_response(html)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _remember(handle: str) -> Response:
+    response = make_response(redirect("/"))
+    if handle == "none":
+        response.delete_cookie(COOKIE)
+    elif _HANDLE.fullmatch(handle):
+        response.set_cookie(COOKIE, handle, samesite="Lax")
+    else:
+        abort(_refused(400, f"`shopper` should be 64 hexadecimal digits, or none. Received: {handle}"))
+    return response
+
+
+def _sections(text: str) -> int:
+    if text not in {str(number) for number in range(1, MAX_SECTIONS + 1)}:
+        raise ValueError(f"`sections` should be from 1 to {MAX_SECTIONS}. Received: {text}")
+    return int(text)
+
+
+def _secret(store: "DevStore") -> str | None:
+    return getattr(store, "hmac_secret", None) or os.environ.get("SLIREC_HMAC_SECRET") or None
+
+
+def _refused(status: int, message: str) -> Response:
+    return Response(f"{message}\n", status, mimetype="text/plain", headers={"Content-Security-Policy": POLICY})

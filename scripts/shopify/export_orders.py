@@ -1,0 +1,231 @@
+"""Turns a shop's past orders into interactions (contract 2), from which the model is trained.
+
+    python -m scripts.shopify.export_orders OUTPUT --since 2026-01-01 [--inventory training/inventory.pkl] [--dry-run]
+
+OUTPUT is tab-separated text, or Parquet where it ends with .parquet, with the further columns `kind` and `quantity`.
+Beside it lies OUTPUT.state.parquet, so that the next run reads only the orders that changed since, takes their new state
+(cancelled, refunded) in place of the old one, and doubles nothing. Orders of tests, cancelled orders, guests, refunded
+lines and lines without a product are left out. Customers appear as HMACs made with SLIREC_HMAC_SECRET only.
+
+What an incremental run cannot notice is an order that was deleted and a customer who was erased; --full does. A product
+that was given another handle keeps the old one on older rows until an order of it is read; with --inventory it has the
+snapshot's.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from scripts.shopify.answers import ShopifyError
+from scripts.shopify.bulk import bulk_query
+from scripts.shopify.client import ShopifyClient
+from scripts.shopify.order_interactions import interactions_of_rows
+from scripts.shopify.order_lines import OrderCounts, OrdersRead, iso_time, rows_of_orders, unix_seconds
+from scripts.shopify.order_state import (
+    OrderState,
+    OrderStateError,
+    ReadPlan,
+    load_state,
+    merged,
+    plan_reading,
+    save_state,
+    state_path,
+)
+from scripts.shopify.settings import Settings, SettingsError
+from scripts.shopify.shopper_ids import ShopperIds
+from training.data.columns import INTERACTION_COLUMNS, ITEM, USER
+from training.data.interactions import InteractionsError, write_interactions
+from training.data.inventory import Inventory, InventoryError, load_inventory
+from training.files import atomic_path
+
+SCOPES = ("read_orders", "read_customers", "read_products")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export read and wrote; `unknown` counts products that the inventory does not have."""
+
+    shop: str
+    what: str
+    counts: OrderCounts
+    complete: bool
+    rows: int
+    shoppers: int
+    products: int
+    unknown: int
+
+
+def read_orders(
+    client: ShopifyClient, query: str, ids: ShopperIds, since: int = 0, *, progress: bool = False
+) -> OrdersRead:
+    """Reads orders by a bulk query, as rows with opaque ids; nothing else of a customer is asked for.
+
+    Args:
+        client: Client of the shop.
+        query: Search term, such as `updated_at:>='2026-01-01T00:00:00Z'`.
+        ids: Makes the opaque ids.
+        since: Orders processed before this moment, in UNIX seconds, are left out.
+        progress: Show a progress bar on standard error.
+
+    Raises:
+        ShopifyError: The token may not read orders, or Shopify does not answer.
+    """
+    with tqdm(desc="orders", unit="order", disable=not progress) as bar:
+        nodes = bulk_query(client, "orders_bulk", {"query": query}, connections={"LineItem": "lineItems"})
+        return rows_of_orders((node for node in nodes if bar.update() or True), ids, since)
+
+
+def export_orders(
+    client: ShopifyClient,
+    output: str | os.PathLike[str],
+    ids: ShopperIds,
+    since: int,
+    *,
+    inventory: Inventory | None = None,
+    full: bool = False,
+    dry_run: bool = False,
+    progress: bool = False,
+    now: int | None = None,
+) -> ExportResult:
+    """Brings the interactions in a file up to date with the shop's orders.
+
+    Args:
+        client: Client of the shop.
+        output: File to write; its state lies beside it.
+        ids: Makes the opaque ids.
+        since: Earliest moment of interactions, UNIX seconds.
+        inventory: Snapshot that says which category a product has, and under which handle it is known there.
+        full: Read all orders anew, not only those that changed since the last export.
+        dry_run: Read, write nothing.
+        progress: Show a progress bar on standard error.
+        now: UNIX seconds; the machine's clock by default.
+
+    Raises:
+        ShopifyError: A scope is missing, Shopify does not answer, or there is nothing to export.
+        OrderStateError: The state is of another shop or made with another secret, or is unreadable.
+    """
+    shop = client.require_scopes(*SCOPES)
+    started = int(time.time()) if now is None else now
+    state_file = state_path(output)
+    plan = plan_reading(
+        _state_to_build_on(state_file, full),
+        shop=shop,
+        secret=ids.fingerprint(),
+        since=since,
+        sees_all="read_all_orders" in client.scopes,
+        now=started,
+        full=full,
+    )
+    read = read_orders(client, plan.query, ids, plan.header.since, progress=progress)
+    state = merged(plan, read, started)
+    interactions, unknown = interactions_of_rows(state.rows, since, inventory)
+    _refuse_nothing(plan, read, state, shop)
+    if not dry_run:
+        save_state(state, state_file)
+        _write(interactions, Path(output))
+    return ExportResult(
+        shop,
+        plan.what,
+        read.counts,
+        state.header.complete,
+        len(interactions),
+        interactions[USER].n_unique(),
+        interactions[ITEM].n_unique(),
+        unknown,
+    )
+
+
+def _state_to_build_on(path: Path, full: bool) -> OrderState | None:
+    try:
+        return load_state(path)
+    except OrderStateError:
+        if full:
+            return None
+        raise
+
+
+def _refuse_nothing(plan: ReadPlan, read: OrdersRead, state: OrderState, shop: str) -> None:
+    """Raises where a first export would be empty: training on it would fail with a less telling message."""
+    if plan.old is None and state.rows.is_empty():
+        why = f" ({read.counts.summary()})" if read.counts.orders else ""
+        raise ShopifyError(f"{shop} has no orders of customers to export, {plan.what}{why}; nothing was written")
+
+
+def _write(interactions: pl.DataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        with atomic_path(path) as temporary:
+            interactions.write_parquet(temporary, compression="zstd")
+    else:
+        write_interactions(interactions.select(INTERACTION_COLUMNS), path)
+
+
+def _moment(text: str) -> int:
+    try:
+        return unix_seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"should be a date such as 2026-01-01. Received: {text!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Export a shop's past orders as interactions.")
+    parser.add_argument("output", help="file to write: .parquet, or anything else for tab-separated text")
+    parser.add_argument("--since", required=True, type=_moment, help="earliest order, as in 2026-01-01 (UTC)")
+    parser.add_argument("--inventory", help="snapshot file: categories, and handles, are taken from there")
+    parser.add_argument("--full", action="store_true", help="read all orders anew")
+    parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns 0 where the interactions were written."""
+    arguments = _parser().parse_args(argv)
+    try:
+        ids = ShopperIds.from_environment()
+        inventory = load_inventory(arguments.inventory) if arguments.inventory else None
+        with ShopifyClient(Settings.from_environment()) as client:
+            result = export_orders(
+                client,
+                arguments.output,
+                ids,
+                arguments.since,
+                inventory=inventory,
+                full=arguments.full,
+                dry_run=arguments.dry_run,
+                progress=True,
+            )
+    except (ShopifyError, SettingsError, InventoryError, InteractionsError, OrderStateError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; start again to go on from what was read before", file=sys.stderr)
+        return 130
+    if not result.complete:
+        print(
+            "warning: without the access scope read_all_orders Shopify shows the orders of the last 60 days only: older "
+            f"ones since {iso_time(arguments.since)} are missing, unless an earlier run has read them",
+            file=sys.stderr,
+        )
+    if result.unknown:
+        print(
+            f"warning: {result.unknown} of {result.products} products are not in {arguments.inventory}; they have their "
+            "product type as category",
+            file=sys.stderr,
+        )
+    done = "would be written to" if arguments.dry_run else "written to"
+    print(f"{result.shop}: orders {result.what}: {result.counts.summary()}")
+    print(
+        f"{result.rows} interactions of {result.shoppers} shoppers with {result.products} products {done} "
+        f"{arguments.output}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The collections that the products of an inventory go into: looked up by handle, made where missing."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.shopify.answers import ShopifyError
+from scripts.shopify.channels import missing_publications, publish
+from scripts.shopify.client import ShopifyClient
+from scripts.shopify.inventory import slugify
+from scripts.shopify.marks import MARK_METAFIELD
+from training.data.inventory import Inventory, InventoryError
+
+
+@dataclass(frozen=True)
+class CollectionResult:
+    """A collection that was looked up or made; `id` is None in a dry run that would make it."""
+
+    id: str | None
+    created: bool
+    published: bool
+
+
+def collection_handle(title: str) -> str:
+    """Returns the handle of a collection's title; where no letter or digit is ASCII, one made of a hash."""
+    return slugify(title) or f"collection-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+
+
+def collection_titles_of(record: Mapping[str, Any]) -> list[str]:
+    """Returns the titles of a record's collections, or else its category."""
+    return list(dict.fromkeys(record.get("collections") or [record["category"]]))
+
+
+def collection_titles(inventory: Inventory) -> list[str]:
+    """Returns the titles of all collections of an inventory, in order of first appearance.
+
+    Raises:
+        InventoryError: Two titles lead to one handle, so that one collection would hold the products of both.
+    """
+    by_handle: dict[str, str] = {}
+    for title in dict.fromkeys(title for record in inventory.products for title in collection_titles_of(record)):
+        other = by_handle.setdefault(collection_handle(title), title)
+        if other != title:
+            raise InventoryError(f"categories {other!r} and {title!r} have the same collection handle; rename one")
+    return list(by_handle.values())
+
+
+def ensure_collection(
+    client: ShopifyClient, title: str, publications: Sequence[str], *, dry_run: bool = False
+) -> CollectionResult:
+    """Makes sure that a collection is there and published.
+
+    One of the shop's own under this handle is used, and not marked as ours.
+
+    Args:
+        client: Client of the shop.
+        title: Title of the collection; its handle is made from it.
+        publications: GIDs of the publications it should be published to.
+        dry_run: Look it up, write nothing.
+
+    Returns:
+        Its id, and what was done.
+
+    Raises:
+        ShopifyError: It was refused, or Shopify does not answer.
+    """
+    handle = collection_handle(title)
+    found, created = _lookup(client, handle), False
+    if found is None and not dry_run:
+        found, created = _create(client, title, handle), True
+    if found is None:
+        return CollectionResult(None, created=True, published=bool(publications))
+    missing = missing_publications(found, publications)
+    if missing and not dry_run:
+        publish(client, found["id"], missing)
+    return CollectionResult(found["id"], created=created, published=bool(missing))
+
+
+def _lookup(client: ShopifyClient, handle: str) -> dict[str, Any] | None:
+    return client.execute("collection_by_handle", {"handle": handle})["collectionByIdentifier"]
+
+
+def _create(client: ShopifyClient, title: str, handle: str) -> dict[str, Any]:
+    """Returns the new collection as a look-up would."""
+    variables = {"collection": {"title": title, "handle": handle, "metafields": [MARK_METAFIELD]}}
+    try:
+        made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
+    except ShopifyError as error:
+        # The answer was lost, the collection perhaps not: sending it again could make a second one.
+        found = _lookup(client, handle) if error.outcome_unknown else None
+        if found is None:
+            raise
+        return found
+    if made["handle"] != handle:
+        raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
+    return {"id": made["id"], "resourcePublications": {"nodes": []}}
