@@ -16,8 +16,8 @@ Way = Literal["auto", "always", "never"]
 BULK_THRESHOLD: Final = 5_000
 """Products above which a bulk operation is used.
 
-Twenty pages of 250 at about 100 points each fit the bucket of the Standard plan (2,000), so that up to here paging never
-waits and is done in seconds, while a bulk operation is queued first. Far above, paging would end at 25,000 objects.
+Twenty pages of 250 at about 100 points each fit the bucket of the Standard plan (2,000), so that up to here paging does
+not wait and is done in seconds, while a bulk operation is queued first. Far above, paging would end at 25,000 objects.
 """
 
 
@@ -40,7 +40,7 @@ def read_products(
     """
     total = int(client.execute("products_count")["productsCount"]["count"])
     in_bulk = bulk == "always" or (bulk == "auto" and total > BULK_THRESHOLD)
-    products = _in_bulk(client) if in_bulk else _in_pages(client, page_size)
+    products = _in_bulk(client, progress) if in_bulk else _in_pages(client, page_size)
     for product in tqdm(products, desc="products", unit="product", total=total, disable=not progress):
         product["collections"] = {"nodes": sorted(product["collections"]["nodes"], key=gid_number)}
         yield product
@@ -72,5 +72,6 @@ def _more_collections(client: ShopifyClient, product: Mapping[str, Any]) -> Iter
     return nodes
 
 
-def _in_bulk(client: ShopifyClient) -> Iterator[dict[str, Any]]:
-    yield from bulk_query(client, "products_bulk", connections={"Collection": "collections"})
+def _in_bulk(client: ShopifyClient, progress: bool) -> Iterator[dict[str, Any]]:
+    with tqdm(desc="bulk operation", unit="object", disable=not progress) as bar:
+        yield from bulk_query(client, "products_bulk", connections={"Collection": "collections"}, progress=bar)

@@ -3,7 +3,7 @@
 https://shopify.dev/docs/api/admin-graphql/latest/mutations/publishablePublish.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,11 +59,34 @@ def find_channels(client: ShopifyClient, handles: Sequence[str] = (ONLINE_STORE,
     )
 
 
-def missing_publications(found: Mapping[str, Any] | None, publications: Iterable[str]) -> list[str]:
-    """Returns those of `publications` to which a looked-up product or collection is not published."""
-    nodes = found["resourcePublications"]["nodes"] if found else []
-    published = {node["publication"]["id"] for node in nodes}
-    return [publication for publication in publications if publication not in published]
+def lookup(client: ShopifyClient, name: str, handle: str, publications: Sequence[str]) -> dict[str, Any] | None:
+    """Looks up a product or collection by its handle.
+
+    Args:
+        client: Client of the shop.
+        name: Document `product_by_handle` or `collection_by_handle`.
+        handle: Handle of what is looked for.
+        publications: GIDs of the publications it should be published to.
+
+    Returns:
+        What the document selects, and under `unpublished` those of `publications` to which it is not published; None
+        where there is nothing under the handle.
+
+    Raises:
+        ShopifyError: Shopify does not answer.
+    """
+    variables: dict[str, Any] = {"handle": handle, "withPublication": bool(publications)}
+    if publications:
+        variables["publicationId"] = publications[0]
+    (found,) = client.execute(name, variables).values()
+    if found is None:
+        return None
+    unpublished = [] if found.get("publishedOnPublication", True) else [publications[0]]
+    for publication in publications[1:]:
+        node = client.execute("published_on", {"id": found["id"], "publicationId": publication})["node"]
+        if node is None or not node["publishedOnPublication"]:
+            unpublished.append(publication)
+    return {**found, "unpublished": unpublished}
 
 
 def publish(client: ShopifyClient, gid: str, publications: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote, quote_plus
 
 import numpy as np
 import requests
@@ -264,7 +265,9 @@ class ShopifyClient:
 
     def _redact(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret.get_secret_value(), "***")
+            plain = secret.get_secret_value()
+            for written in (plain, quote(plain, safe=""), quote_plus(plain)):
+                text = text.replace(written, "***")
         return text
 
     def _grant_token(self) -> None:

@@ -3,8 +3,8 @@
     python -m scripts.shopify.export_orders OUTPUT --since 2026-01-01 [--inventory training/inventory.pkl] [--dry-run]
 
 OUTPUT is tab-separated text, or Parquet where it ends with .parquet, with the further columns `kind` and `quantity`.
-Beside it lies OUTPUT.state.parquet, so that the next run reads only the orders that changed since, takes their new state
-(cancelled, refunded) in place of the old one, and doubles nothing. Orders of tests, cancelled orders, guests, refunded
+Beside it lies OUTPUT.state.parquet, so that the next run reads only the orders that changed since, takes their new
+state (cancelled, refunded) in place of the old one, and doubles nothing. Test and cancelled orders, guests, refunded
 lines and lines without a product are left out. Customers appear as HMACs made with SLIREC_HMAC_SECRET only.
 
 What an incremental run cannot notice is an order that was deleted and a customer who was erased; --full does. A product
@@ -77,9 +77,9 @@ def read_orders(
     Raises:
         ShopifyError: The token may not read orders, or Shopify does not answer.
     """
-    with tqdm(desc="orders", unit="order", disable=not progress) as bar:
-        nodes = bulk_query(client, "orders_bulk", {"query": query}, connections={"LineItem": "lineItems"})
-        return rows_of_orders((node for node in nodes if bar.update() or True), ids, since)
+    with tqdm(desc="orders and lines", unit="object", disable=not progress) as bar:
+        nodes = bulk_query(client, "orders_bulk", {"query": query}, connections={"LineItem": "lineItems"}, progress=bar)
+        return rows_of_orders(nodes, ids, since)
 
 
 def export_orders(
@@ -208,14 +208,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     if not result.complete:
         print(
-            "warning: without the access scope read_all_orders Shopify shows the orders of the last 60 days only: older "
-            f"ones since {iso_time(arguments.since)} are missing, unless an earlier run has read them",
+            "warning: without the access scope read_all_orders Shopify shows the orders of the last 60 days only: "
+            f"older ones since {iso_time(arguments.since)} are missing, unless an earlier run has read them",
             file=sys.stderr,
         )
     if result.unknown:
         print(
-            f"warning: {result.unknown} of {result.products} products are not in {arguments.inventory}; they have their "
-            "product type as category",
+            f"warning: {result.unknown} of {result.products} products are not in {arguments.inventory}; they have "
+            "their product type as category",
             file=sys.stderr,
         )
     done = "would be written to" if arguments.dry_run else "written to"

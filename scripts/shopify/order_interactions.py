@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from scripts.shopify.order_lines import LINE, ORDER, PRODUCT, PRODUCT_TYPE, QUANTITY
-from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP
+from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.inventory import UNCATEGORIZED, Inventory
 
 KIND: Final = "kind"
@@ -48,7 +48,7 @@ def interactions_of_rows(
         rows.drop(ITEM, PRODUCT_TYPE)
         .join(known, on=PRODUCT, how="left")
         .sort(TIMESTAMP, ORDER, LINE)
-        .with_columns(pl.lit(1, pl.Int64).alias(LABEL), pl.lit(PURCHASE).alias(KIND))
+        .with_columns(pl.lit(1, pl.Int64).alias(LABEL), pl.lit(PURCHASE).alias(KIND), pl.col(USER).cast(pl.String))
         .select(*INTERACTION_COLUMNS, KIND, QUANTITY)
     )
     return interactions, unknown

@@ -121,9 +121,9 @@ def plan_reading(
 ) -> ReadPlan:
     """Decides which orders have to be read.
 
-    All orders since `since` are read where there is no state, with `full`, for an earlier `since` than before, and where
-    the token has got the right to see older orders than before; else those that changed since the watermark. Rows of
-    orders that have become too old for the token to see are never lost by that.
+    All orders since `since` are read where there is no state, with `full`, for an earlier `since` than before, and
+    where the token has got the right to see older orders than before; else those that changed since the watermark.
+    Rows of orders that have become too old for the token to see are never lost by that.
 
     Args:
         old: State of the last export, if any.

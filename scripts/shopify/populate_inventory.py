@@ -19,7 +19,7 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.channels import ONLINE_STORE, find_channels, missing_publications, publish
+from scripts.shopify.channels import ONLINE_STORE, find_channels, lookup, publish
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import MARK_TAG
 from scripts.shopify.product_documents import lacking, product_input
@@ -119,7 +119,7 @@ def _ensure_product(
 ) -> tuple[str, bool]:
     """Returns `created`, `updated` or `unchanged`, and whether it was published somewhere."""
     handle = wanted["handle"]
-    found = client.execute("product_by_handle", {"handle": handle})["productByIdentifier"]
+    found = lookup(client, "product_by_handle", handle, publications)
     if found is not None and MARK_TAG not in found["tags"]:
         reason = f"the shop has a product of its own under this handle (it lacks the tag {MARK_TAG}); left as it is"
         raise ShopifyError(reason, code="USER_ERRORS")
@@ -133,7 +133,7 @@ def _ensure_product(
         if product["handle"] != handle:  # another run would not find it, and make one more
             reason = f"Shopify changed the handle to {product['handle']}; give the record this one, and start again"
             raise ShopifyError(reason, code="USER_ERRORS")
-    missing = missing_publications(found, publications)
+    missing = found["unpublished"] if found else publications
     if missing and gid and not dry_run:
         publish(client, gid, missing)
     return outcome, bool(missing)
@@ -155,9 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         inventory = load_inventory(arguments.inventory)
         with ShopifyClient(Settings.from_environment()) as client:
-            result = populate(
-                client, inventory, channels=arguments.channels, dry_run=arguments.dry_run, progress=True
-            )
+            result = populate(client, inventory, channels=arguments.channels, dry_run=arguments.dry_run, progress=True)
     except (ShopifyError, SettingsError, InventoryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -24,7 +24,14 @@ from scripts.shopify.marks import MARK_TAG
 from scripts.shopify.price_bands import price_bands
 from scripts.shopify.product_documents import RECORD_FIELDS
 from scripts.shopify.settings import Settings, SettingsError
-from training.data.inventory import Inventory, InventoryError, InventoryWarning, inventory_from_records, save_inventory
+from training.data.inventory import (
+    SUFFIXES,
+    Inventory,
+    InventoryError,
+    InventoryWarning,
+    inventory_from_records,
+    save_inventory,
+)
 
 AUTOMATIC_COLLECTIONS: Final = frozenset({"frontpage", "all"})
 """Handles of collections that every shop has and that say nothing about a product."""
@@ -177,6 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing")
     arguments = parser.parse_args(argv)
     try:
+        if not arguments.path.endswith(SUFFIXES):
+            raise InventoryError(f"`path` should end with .pkl or .json. Received: {arguments.path}")
         with ShopifyClient(Settings.from_environment()) as client, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InventoryWarning)
             shop = client.require_scopes("read_products")

@@ -16,9 +16,10 @@ MAX_TAG_LENGTH: Final = 255
 
 STATUSES: Final = ("ACTIVE", "ARCHIVED", "DRAFT", "UNLISTED")
 RECORD_FIELDS: Final = frozenset(
-    ("id", "handle", "title", "category", "price", "vendor", "product_type", "status", "tags", "collections")
-    # Derived from the whole catalogue; as a tag it would be out of date with the next price.
-    + ("price_band",)
+    (
+        *("id", "handle", "title", "category", "price", "vendor", "product_type", "status", "tags", "collections"),
+        "price_band",  # depends on all other prices; as a tag it would soon be wrong
+    )
 )
 """Keys of a record that are no tags `name:value`."""
 
@@ -124,6 +125,6 @@ def _price(value: Any) -> str:
         price = Decimal(str(value)).quantize(Decimal("0.01"))
     except InvalidOperation:
         price = Decimal(-1)
-    if not price >= 0:
+    if price.is_nan() or price < 0:
         raise InventoryError(f"`price` should be a number from 0, as in 19.90. Received: {value!r}")
     return str(price)

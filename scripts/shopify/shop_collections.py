@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.channels import missing_publications, publish
+from scripts.shopify.channels import lookup, publish
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.inventory import slugify
 from scripts.shopify.marks import MARK_METAFIELD
@@ -66,32 +66,27 @@ def ensure_collection(
         ShopifyError: It was refused, or Shopify does not answer.
     """
     handle = collection_handle(title)
-    found, created = _lookup(client, handle), False
+    found, created = lookup(client, "collection_by_handle", handle, publications), False
     if found is None and not dry_run:
-        found, created = _create(client, title, handle), True
+        found, created = _create(client, title, handle, publications), True
     if found is None:
         return CollectionResult(None, created=True, published=bool(publications))
-    missing = missing_publications(found, publications)
-    if missing and not dry_run:
-        publish(client, found["id"], missing)
-    return CollectionResult(found["id"], created=created, published=bool(missing))
+    if found["unpublished"] and not dry_run:
+        publish(client, found["id"], found["unpublished"])
+    return CollectionResult(found["id"], created=created, published=bool(found["unpublished"]))
 
 
-def _lookup(client: ShopifyClient, handle: str) -> dict[str, Any] | None:
-    return client.execute("collection_by_handle", {"handle": handle})["collectionByIdentifier"]
-
-
-def _create(client: ShopifyClient, title: str, handle: str) -> dict[str, Any]:
+def _create(client: ShopifyClient, title: str, handle: str, publications: Sequence[str]) -> dict[str, Any]:
     """Returns the new collection as a look-up would."""
     variables = {"collection": {"title": title, "handle": handle, "metafields": [MARK_METAFIELD]}}
     try:
         made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
     except ShopifyError as error:
         # The answer was lost, the collection perhaps not: sending it again could make a second one.
-        found = _lookup(client, handle) if error.outcome_unknown else None
+        found = lookup(client, "collection_by_handle", handle, publications) if error.outcome_unknown else None
         if found is None:
             raise
         return found
     if made["handle"] != handle:
         raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
-    return {"id": made["id"], "resourcePublications": {"nodes": []}}
+    return {"id": made["id"], "unpublished": list(publications)}

@@ -14,7 +14,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Never, Self
 
 from pydantic import SecretStr
 
@@ -65,6 +65,9 @@ class ShopperIds:
 
     def __repr__(self) -> str:
         return "ShopperIds(secret='***')"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("ShopperIds holds a secret, which should not get into a file; make it from the environment")
 
     def user_id_of(self, customer: str) -> str:
         """Returns the `user_id` of a customer in the interactions: 64 hexadecimal digits.

@@ -27,6 +27,7 @@ from graphql import (
     get_named_type,
     is_input_object_type,
     parse,
+    specified_directives,
     type_from_ast,
     validate,
     visit,
@@ -174,8 +175,10 @@ def subset_problems(sdl: GraphQLSchema, real: GraphQLSchema) -> list[str]:
     Whoever works with the subset must not notice the step to the real one: nothing is missing there, no type,
     nullability, required argument or default value differs.
     """
-    # The directives are graphql-core's own.
-    problems = [c.description for c in find_breaking_changes(sdl, real) if not c.type.name.startswith("DIRECTIVE_")]
+    problems = [change.description for change in find_breaking_changes(sdl, real)]
+    # graphql-core adds its own directives to every SDL.
+    own = re.compile(rf"@({'|'.join(directive.name for directive in specified_directives)})\b")
+    problems = [problem for problem in problems if not own.search(problem)]
     problems += [c.description for c in find_dangerous_changes(sdl, real) if c.type.name == "ARG_DEFAULT_VALUE_CHANGE"]
     for kind in ("query_type", "mutation_type"):
         small, large = getattr(sdl, kind), getattr(real, kind)

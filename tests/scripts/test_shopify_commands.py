@@ -1,13 +1,24 @@
 import pytest
-from shop_server import CLIENT_ID, CLIENT_SECRET, STATIC_TOKEN, Shop, running
+from shop_contents import (
+    MUTATIONS,
+    add_collection,
+    channel,
+    clear,
+    collections,
+    contents,
+    operations,
+    products,
+    set_product,
+)
 
 from scripts.shopify import populate_inventory, prepare_inventory_snapshot
-from scripts.shopify.client import ShopifyClient, ShopifyError
-from scripts.shopify.populate_inventory import MARK_TAG, collection_handle, populate, product_input
-from scripts.shopify.settings import Settings
+from scripts.shopify.answers import ShopifyError
+from scripts.shopify.client import ShopifyClient
+from scripts.shopify.marks import MARK_TAG
+from scripts.shopify.populate_inventory import populate
 from training.data.inventory import inventory_from_records, save_inventory
 
-MUTATIONS = ("CollectionCreate", "ProductSet", "Publish")
+SHOP = "local-dev-store.myshopify.com"
 RECORDS = [
     {"id": "gid://shopify/Product/91", "handle": "hat", "title": "Hat", "category": "Clothing", "price": "9.90"}
     | {"vendor": "Plainweave", "audience": "everyone", "tags": ["winter", "wool, felt"]},
@@ -17,103 +28,113 @@ RECORDS = [
 
 
 @pytest.fixture
-def shop():
-    with running(Shop()) as shop:
-        yield shop
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch, shop):
-    monkeypatch.setenv("SHOPIFY_STORE_URL", shop.url)
-    monkeypatch.setenv("SHOPIFY_CLIENT_ID", CLIENT_ID)
-    monkeypatch.setenv("SHOPIFY_CLIENT_SECRET", CLIENT_SECRET)
-    monkeypatch.delenv("SHOPIFY_ACCESS_TOKEN", raising=False)
-    monkeypatch.delenv("SHOPIFY_API_VERSION", raising=False)
-
-
-@pytest.fixture
-def client(shop):
-    with ShopifyClient(Settings(store_url=shop.url, access_token=STATIC_TOKEN), sleep=lambda _: None) as client:
-        yield client
-
-
-@pytest.fixture
 def inventory():
     return inventory_from_records(RECORDS)
 
 
-def state(shop):
-    """What the shop holds, without ids."""
-    titles = {collection["id"]: collection["title"] for collection in shop.collections.values()}
-    products = {
-        handle: {key: value for key, value in product.items() if key != "id"}
-        | {"collections": [titles[gid] for gid in product["collections"]]}
-        for handle, product in shop.products.items()
-    }
-    collections = {handle: collection["published"] for handle, collection in shop.collections.items()}
-    return products, collections
+@pytest.fixture
+def inventory_file(inventory, tmp_path):
+    path = tmp_path / "inventory.json"
+    save_inventory(inventory, path)
+    return path
 
 
-def test_populate_writes_collections_products_and_publication(shop, client, inventory):
+def test_populate_writes_collections_products_and_publication(store, client, inventory):
     result = populate(client, inventory)
-    assert (result.shop, result.online_store, result.failed) == ("test-shop.myshopify.com", True, ())
+    assert (result.shop, result.channels, result.missing_channels) == (SHOP, ("online_store",), ())
     assert (result.collections_created, result.created, result.updated, result.published) == (2, 3, 0, 5)
-    products, collections = state(shop)
-    store = {"gid://shopify/Publication/7"}
-    assert collections == {"clothing": store, "toys-games": store}
-    assert products["hat"] == {
+    assert (result.failed, result.warnings) == ((), ())
+    made, made_collections = contents(store)
+    mark = {"value": MARK_TAG}
+    assert made_collections == {
+        "clothing": {"handle": "clothing", "title": "Clothing", "metafield": mark, "published": {"online_store"}},
+        "toys-games": {
+            "handle": "toys-games",
+            "title": "Toys & Games",
+            "metafield": mark,
+            "published": {"online_store"},
+        },
+    }
+    assert made["hat"] == {
         "handle": "hat",
         "title": "Hat",
         "vendor": "Plainweave",
         "productType": "Clothing",
         "status": "ACTIVE",
-        "tags": ["slirec-demo", "winter", "wool felt", "audience:everyone"],
+        "tags": ["audience:everyone", "slirec-demo", "winter", "wool felt"],
         "collections": ["Clothing"],
         "prices": ["9.90"],
-        "published": store,
+        "published": {"online_store"},
     }
-    assert products["ball"]["tags"] == [MARK_TAG]
-    marks = [collection["metafields"] for collection in shop.collections.values()]
-    assert (
-        marks == [[{"namespace": "slirec", "key": "made_by", "type": "single_line_text_field", "value": MARK_TAG}]] * 2
-    )
+    assert made["ball"]["tags"] == [MARK_TAG]
+    assert sorted(made) == ["ball", "hat", "sock"]
 
 
-def test_populate_twice_changes_nothing(shop, client, inventory):
+def test_populate_twice_changes_nothing(store, client, inventory):
     populate(client, inventory)
-    before, written = state(shop), len(shop.operations(*MUTATIONS))
+    before, written = contents(store), len(operations(store, *MUTATIONS))
     result = populate(client, inventory)
     assert (result.unchanged, result.created, result.updated, result.published) == (3, 0, 0, 0)
     assert result.collections_created == 0
-    assert state(shop) == before
-    assert len(shop.operations(*MUTATIONS)) == written
+    assert contents(store) == before
+    assert len(operations(store, *MUTATIONS)) == written == 2 + 3 + 5
 
 
-def test_populate_repairs_what_differs_and_keeps_what_was_added(shop, client, inventory):
+def test_populate_repairs_what_differs_and_keeps_what_was_added(store, client, inventory):
     populate(client, inventory)
-    shop.products["hat"]["prices"] = ["9.9"]  # the same price
-    shop.products["hat"]["tags"] += ["my own"]
-    shop.products["sock"]["title"] = "Sokc"
-    shop.products["ball"]["published"] = set()
+    before = products(store)
+    mine = add_collection(store, "My picks")
+    (clothing,) = (entry["id"] for entry in collections(store).values() if entry["title"] == "Clothing")
+    set_product(store, "hat", "9.9", tags=[*before["hat"]["tags"], "my own"])  # the same price
+    set_product(store, "sock", title="Sokc", tags=[MARK_TAG, "my own"], collections=[clothing, mine])
+    store.state.unlink("publication", channel(store, "online_store"), before["ball"]["id"])
     result = populate(client, inventory)
     assert (result.unchanged, result.updated, result.published) == (2, 1, 1)
-    assert shop.products["sock"]["title"] == "Sock"
-    assert "my own" in shop.products["hat"]["tags"]
+    after = products(store)
+    assert after["sock"]["title"] == "Sock"
+    assert after["sock"]["collections"] == ["Clothing", "My picks"]
+    assert after["sock"]["tags"] == ["my own", MARK_TAG]
+    assert after["hat"]["tags"] == sorted([*before["hat"]["tags"], "my own"])
+    assert after["ball"] == before["ball"]
 
 
-def test_populate_dry_run_says_the_same_and_writes_nothing(shop, client, inventory):
+def test_populate_adds_to_the_lists_of_others_and_replaces_nothing(store, client, inventory):
+    mine = add_collection(store, "My picks")
+    set_product(store, "hat", "1.00", title="Hat", tags=[MARK_TAG, "Winter", "my own"], collections=[mine])
+    assert populate(client, inventory).updated == 1
+    hat = products(store)["hat"]
+    assert hat["tags"] == sorted(["Winter", "my own", MARK_TAG, "wool felt", "audience:everyone"])
+    assert hat["collections"] == ["My picks", "Clothing"]
+    assert hat["prices"] == ["9.90"]
+    (sent,) = (call["input"] for call in operations(store, "ProductSet") if call["input"]["handle"] == "hat")
+    assert set(sent) >= {"tags", "collections", "variants"}
+    assert populate(client, inventory).unchanged == 3
+
+
+def test_populate_keeps_the_variants_of_others(store, client, inventory):
+    sizes = [{"name": "Size", "position": 1, "values": [{"name": "S"}, {"name": "L"}]}]
+    variants = [{"optionValues": [{"optionName": "Size", "name": size}], "price": "7.00"} for size in "SL"]
+    tags = [MARK_TAG, "audience:everyone"]
+    set_product(store, "hat", title="Old", tags=tags, productOptions=sizes, variants=variants)
+    populate(client, inventory)
+    hat = products(store)["hat"]
+    assert (hat["title"], hat["prices"]) == ("Hat", ["7.00", "7.00"])
+    assert populate(client, inventory).unchanged == 3
+
+
+def test_populate_dry_run_says_the_same_and_writes_nothing(store, client, inventory):
     planned = populate(client, inventory, dry_run=True)
-    assert shop.operations(*MUTATIONS) == []
+    assert operations(store, *MUTATIONS) == []
+    assert contents(store) == ({}, {})
     assert planned == populate(client, inventory)
 
 
-def test_populate_stopped_anywhere_and_started_again_ends_the_same(client, shop, inventory, monkeypatch):
+def test_populate_stopped_anywhere_and_started_again_ends_the_same(store, client, inventory, monkeypatch):
     populate(client, inventory)
-    expected, total = state(shop), len(shop.requests)
+    expected, total = contents(store), len(store.requests)
     execute = ShopifyClient.execute
     for stop_after in range(total):
-        shop.products.clear()
-        shop.collections.clear()
+        clear(store)
         left = iter(range(stop_after))
 
         def stopped(self, *arguments, left=left, **options):
@@ -126,137 +147,148 @@ def test_populate_stopped_anywhere_and_started_again_ends_the_same(client, shop,
             patch.setattr(ShopifyClient, "execute", stopped)
             populate(client, inventory)
         populate(client, inventory)
-        assert state(shop) == expected, stop_after
+        assert contents(store) == expected, stop_after
 
 
 @pytest.mark.parametrize("fault", ["drop", "drop after", "500", "429", "throttled", "internal"])
-def test_populate_gets_through_faults(shop, client, inventory, fault):
+def test_populate_gets_through_faults(store, client, inventory, fault):
     populate(client, inventory)
-    expected = state(shop)
-    shop.products.clear()
-    shop.collections.clear()
-    shop.faults = [fault, *[None] * 4] * 20  # every fifth request
+    expected = contents(store)
+    clear(store)
+    store.faults.script(*[fault, *[None] * 4] * 20)  # every fifth request
     for _ in range(3):  # a collection whose creation certainly failed may end a run; the next one goes on
         try:
             result = populate(client, inventory)
             break
         except ShopifyError as error:
             assert error.outcome_unknown
-    assert state(shop) == expected
+    assert contents(store) == expected
     assert result.failed == ()
 
 
-def test_lost_answer_does_not_make_a_second_collection(shop, client, inventory):
-    shop.faults = [None, None, None, "drop after"]  # access, publications, lookup, create
+def test_lost_answer_does_not_make_a_second_collection(store, client, inventory):
+    store.faults.script(None, None, None, "drop after")  # access, publications, lookup, create
     result = populate(client, inventory)
-    assert list(shop.collections) == ["clothing", "toys-games"]
-    assert len(shop.operations("CollectionCreate")) == 2
+    assert list(collections(store)) == ["clothing", "toys-games"]
+    assert len(operations(store, "CollectionCreate")) == 2
     assert result.collections_created == 2
 
 
-def test_populate_leaves_the_shop_owners_product_alone(shop, client, inventory):
-    own = dict(shop.add_product("sock", "My best sock", "99.00", tags=["mine"]))
+def test_populate_leaves_the_shop_owners_product_alone(store, client, inventory):
+    set_product(store, "sock", "99.00", title="My best sock", tags=["mine"])
+    own = products(store)["sock"]
     result = populate(client, inventory)
-    assert shop.products["sock"] == own
+    assert products(store)["sock"] == own
     (line,) = result.failed
     assert line.startswith("sock: ")
     assert f"lacks the tag {MARK_TAG}" in line
     assert result.created == 2
 
 
-def test_populate_goes_on_after_a_refused_product(shop, tmp_path, inventory, capsys):
+def test_populate_uses_the_shop_owners_collection_and_does_not_mark_it(store, client, inventory):
+    add_collection(store, "Clothing for all", handle="clothing")
+    result = populate(client, inventory)
+    assert result.collections_created == 1
+    assert collections(store)["clothing"]["metafield"] is None
+    assert collections(store)["clothing"]["title"] == "Clothing for all"
+    assert products(store)["hat"]["collections"] == ["Clothing for all"]
+
+
+def test_populate_goes_on_after_a_refused_product(store, shop_environment, tmp_path, capsys):
+    records = [RECORDS[0] | {"title": "Hat " * 100}, RECORDS[1] | {"price": "four"}, RECORDS[2]]
+    records += [RECORDS[2] | {"id": "gid://shopify/Product/94", "handle": "kite", "title": "Kite", "status": "sold"}]
     path = tmp_path / "inventory.json"
-    save_inventory(inventory, path)
-    shop.user_errors["hat"] = [{"field": ["input", "tags"], "message": "Tags are too long", "code": "INVALID_INPUT"}]
+    save_inventory(inventory_from_records(records), path)
     assert populate_inventory.main(["--inventory", str(path)]) == 1
     out, err = capsys.readouterr()
-    assert "2 created, 0 updated, 0 unchanged, 1 refused; 4 published" in out
-    assert "error: hat: product_set: input.tags: Tags are too long" in err
-    assert sorted(shop.products) == ["ball", "sock"]
+    assert "1 created, 0 updated, 0 unchanged, 3 refused; 3 published to online_store" in out
+    assert "error: hat: product_set: " in err
+    assert "error: sock: `price` should be a number from 0, as in 19.90. Received: 'four'" in err
+    assert "error: kite: `status` should be one of ACTIVE, ARCHIVED, DRAFT, UNLISTED. Received: 'sold'" in err
+    assert sorted(products(store)) == ["ball"]
 
 
-def test_populate_without_online_store(tmp_path, inventory, capsys, shop):
-    shop.online_store = False
-    path = tmp_path / "inventory.pkl"
-    save_inventory(inventory, path)
-    assert populate_inventory.main(["--inventory", str(path)]) == 0
-    assert "has no Online Store publication" in capsys.readouterr().err
-    assert shop.operations("Publish") == []
-    assert len(shop.products) == 3
+def test_populate_says_what_it_leaves_out(store, client):
+    attributes = {"story": "once " * 60, "sizes": [1, 2], "empty": "", "none": None, "weight": 3}
+    many = RECORDS[2] | {"tags": [f"t{number}" for number in range(300)]}
+    result = populate(client, inventory_from_records([RECORDS[0] | attributes, many]))
+    assert result.warnings == (
+        "hat: attributes that are neither text nor numbers are left out: sizes",
+        "hat: 1 tags are longer than 255 characters and left out",
+        "ball: 51 tags are left out: Shopify takes 250 a product",
+    )
+    assert result.created == 2
+    made = products(store)
+    assert made["hat"]["tags"] == ["audience:everyone", MARK_TAG, "weight:3", "winter", "wool felt"]
+    assert made["ball"]["tags"] == sorted([MARK_TAG, *(f"t{number}" for number in range(249))])
 
 
-def test_commands_fail_in_one_line(shop, tmp_path, inventory, capsys, monkeypatch):
-    path = tmp_path / "inventory.pkl"
-    save_inventory(inventory, path)
+def test_populate_publishes_to_several_channels(store, client, inventory):
+    populate(client, inventory)
+    result = populate(client, inventory, channels=("online_store", "pos", "nothing", "pos"))
+    assert (result.channels, result.missing_channels) == (("online_store", "pos"), ("nothing",))
+    assert (result.unchanged, result.published) == (3, 5)
+    entries = [*products(store).values(), *collections(store).values()]
+    assert [entry["published"] for entry in entries] == [{"online_store", "pos"}] * 5
+    written = len(operations(store, *MUTATIONS))
+    assert populate(client, inventory, channels=("pos", "online_store")).published == 0
+    assert len(operations(store, *MUTATIONS)) == written
 
+
+def test_populate_publishes_to_all_channels_in_one_request(store, client, inventory):
+    populate(client, inventory, channels=("online_store", "pos"))
+    assert len(operations(store, "Publish")) == 5
+    assert {frozenset(entry["published"]) for entry in products(store).values()} == {frozenset({"online_store", "pos"})}
+
+
+def test_populate_is_never_throttled_on_the_standard_plan(store, client, fake_time):
+    store.set_plan("standard")
+    records = [
+        RECORDS[2] | {"id": f"gid://shopify/Product/{n}", "handle": f"p{n}", "title": f"P {n}"} for n in range(1, 151)
+    ]
+    assert populate(client, inventory_from_records(records)).created == 150
+    assert sum(fake_time.waits) > 10  # the bucket of 2,000 points was used up, and filled at 100 a second
+    assert [request.operation for request in store.requests if request.throttled] == []
+
+
+def test_populate_without_online_store(store, shop_environment, inventory_file, capsys):
+    store.state.delete(channel(store, "online_store"))
+    assert populate_inventory.main(["--inventory", str(inventory_file)]) == 0
+    assert "this shop has no channel online_store: nothing was published to it" in capsys.readouterr().err
+    assert operations(store, "Publish") == []
+    assert len(products(store)) == 3
+
+
+def test_commands_fail_in_one_line(store, shop_environment, tmp_path, inventory_file, capsys, monkeypatch):
     def last_error(command, *arguments):
         assert command.main([str(argument) for argument in arguments]) == 1
-        return [line for line in capsys.readouterr().err.splitlines() if "product/s" not in line][-1]
+        return capsys.readouterr().err.splitlines()[-1]
 
-    shop.scopes = ("read_products", "read_publications")
-    line = last_error(populate_inventory, "--inventory", path)
-    assert line.startswith(
-        "error: The token for test-shop.myshopify.com lacks the access scopes write_products, write_pub"
-    )
-    assert shop.operations(*MUTATIONS) == []
+    store.access.set_scopes(("read_products", "read_publications"))
+    line = last_error(populate_inventory, "--inventory", inventory_file)
+    assert line.startswith(f"error: The token for {SHOP} lacks the access scopes write_products, write_pub")
+    assert operations(store, *MUTATIONS) == []
     assert "not a file" in last_error(populate_inventory, "--inventory", tmp_path / "none.pkl")
     assert "has no products to save" in last_error(prepare_inventory_snapshot, tmp_path / "new.pkl")
-    shop.scopes = ("read_orders",)
+    assert "should end with .pkl or .json" in last_error(prepare_inventory_snapshot, tmp_path / "new.csv")
+    store.access.set_scopes(("read_orders",))
     assert "scopes read_products:" in last_error(prepare_inventory_snapshot, tmp_path / "new.pkl")
     monkeypatch.delenv("SHOPIFY_CLIENT_SECRET")
     assert "SHOPIFY_ACCESS_TOKEN, or SHOPIFY_CLIENT_SECRET" in last_error(prepare_inventory_snapshot, "new.pkl")
     assert not (tmp_path / "new.pkl").exists()
 
 
-def test_stopped_populate_says_so(tmp_path, inventory, monkeypatch, capsys):
+def test_stopped_populate_says_so(shop_environment, inventory_file, monkeypatch, capsys):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    path = tmp_path / "inventory.pkl"
-    save_inventory(inventory, path)
     monkeypatch.setattr(ShopifyClient, "execute", stopped)
-    assert populate_inventory.main(["--inventory", str(path)]) == 130
+    assert populate_inventory.main(["--inventory", str(inventory_file)]) == 130
     assert capsys.readouterr().err.strip().endswith("start again to go on where it stopped")
 
 
-def test_no_secret_in_any_output(shop, tmp_path, inventory, capsys, caplog):
-    caplog.set_level("DEBUG")
-    path, snapshot = tmp_path / "inventory.pkl", tmp_path / "snapshot.json"
-    save_inventory(inventory, path)
-    assert populate_inventory.main(["--inventory", str(path)]) == 0
-    assert prepare_inventory_snapshot.main([str(snapshot)]) == 0
-    for fault in ("404", "html", "expired", "old version"):
-        shop.faults = [fault] * 2
-        assert prepare_inventory_snapshot.main([str(snapshot)]) == 1
-    captured = capsys.readouterr()
-    shown = captured.out + captured.err + snapshot.read_text() + "".join(r.getMessage() for r in caplog.records)
-    tokens = {CLIENT_SECRET, *(f"shpat_granted-{number:04d}" for number in range(1, shop.grants + 1))}
-    # The test shop repeats an unknown token in its 401, and gql logs what a server says.
-    shown = "".join(line for line in shown.splitlines() if "unrecognized login" not in line)
-    assert shop.grants >= 2
-    assert [token for token in tokens if token in shown] == []
-
-
-def test_collections_with_one_handle_are_refused(client, shop):
+def test_collections_with_one_handle_are_refused(store, client):
     clash = inventory_from_records([RECORDS[0] | {"category": "Toys, Games"}, RECORDS[2]])
     with pytest.raises(ValueError, match="'Toys, Games' and 'Toys & Games' have the same collection handle"):
         populate(client, clash)
-    assert shop.operations(*MUTATIONS) == []
-
-
-def test_handles_of_collections():
-    assert collection_handle("Home & Garden") == "home-garden"
-    assert collection_handle("Café") == "cafe"
-    names = ["食品", "おもちゃ"]
-    handles = [collection_handle(name) for name in names]
-    assert all(handle.startswith("collection-") for handle in handles)
-    assert len(set(handles)) == 2
-
-
-def test_product_input_of_a_snapshot_record():
-    record = RECORDS[0] | {"product_type": "Headgear", "status": "DRAFT", "price": 5, "size": 3, "tags": "b, c"}
-    document = product_input(record, ["gid://1", "gid://1"])
-    assert (document["productType"], document["status"], document["collections"]) == ("Headgear", "DRAFT", ["gid://1"])
-    assert document["tags"] == [MARK_TAG, "b", "c", "audience:everyone", "size:3"]
-    assert document["variants"][0]["price"] == "5.00"
-    assert "variants" not in product_input(RECORDS[2], [])
+    assert operations(store, *MUTATIONS) == []

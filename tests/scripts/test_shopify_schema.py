@@ -1,10 +1,8 @@
 """Our GraphQL documents and the dev store's SDL, held against Shopify's published schema (make shopify-schema)."""
 
 import ast
-import importlib
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 from conftest import require
@@ -18,8 +16,9 @@ from shopify_schema import (
     with_implied,
 )
 
+from scripts.shopify.bulk_documents import bulk_text, inline_variables
 from scripts.shopify.dev_store.bulk_rules import mutation_problems, query_problems
-from scripts.shopify.documents import QUERIES, bulk_text, inline_variables, load
+from scripts.shopify.documents import QUERIES, load
 from scripts.shopify.fetch_schema import is_fetched
 from scripts.shopify.settings import API_VERSION
 
@@ -51,36 +50,42 @@ def dev_store_schema(api: str) -> GraphQLSchema:
     return build_schema("\n".join(path.read_text(encoding="utf-8") for path in wanted))
 
 
-def storefront_documents() -> list[str]:
-    """The GraphQL documents inside the theme's JavaScript, which are template literals."""
-    scripts = [path.read_text(encoding="utf-8") for path in sorted((SHOPIFY / "theme").rglob("*.js"))]
-    return [text for script in scripts for text in re.findall(r"`(\s*(?:#\S*\s*)?query\b[^`]*)`", script)]
+def theme_script() -> str:
+    (path,) = (SHOPIFY / "theme").rglob("*.js")
+    return path.read_text(encoding="utf-8")
 
 
 @cache
-def constants(module: str) -> frozenset[str]:
-    """Text constants of a module and of the modules of scripts.shopify that it imports."""
+def patterns(module: str) -> frozenset[str]:
+    """Texts in a module and in the modules of scripts.shopify that it imports, as patterns: f-strings have gaps."""
     found: set[str] = set()
-    tree = ast.parse((SHOPIFY / f"{module}.py").read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse((SHOPIFY / f"{module}.py").read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
+            found.add(re.escape(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            parts = (re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z]+" for part in node.values)
+            found.add("".join(parts))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scripts.shopify."):
             other = node.module.removeprefix("scripts.shopify.")
             if "." not in other and other not in COMMANDS:
-                found |= constants(other)
-    return frozenset(found)
+                found |= patterns(other)
+    return frozenset(pattern for pattern in found if len(pattern) < 100 and not pattern.startswith("[a-z]+"))
 
 
-def bulk_documents(function: str) -> set[str]:
-    """Names of the documents that are given to `bulk_query` or `bulk_mutation` as a literal."""
+def names_used(module: str) -> list[str]:
+    """Names of the documents that a module may send, itself or through what it imports."""
+    return [name for name in DOCUMENTS if any(re.fullmatch(pattern, name) for pattern in patterns(module))]
+
+
+def bulk_queries() -> set[str]:
+    """Names of the documents that are given to `bulk_query`, as a literal."""
     calls = [
         node
         for path in SHOPIFY.glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rsplit(".", 1)[-1] == function
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "bulk_query"
     ]
-    return {call.args[1].value for call in calls if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)}
+    return {call.args[1].value for call in calls}
 
 
 def test_the_schema_is_of_our_version():
@@ -103,39 +108,42 @@ def test_document_is_valid_on_the_dev_store(name):
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_document_is_named_after_its_operation_and_used(name):
+def test_document_holds_one_named_operation_and_is_used(name):
     (operation,) = operations(parse(text_of(name)))
-    assert operation.name.value == "".join(word.capitalize() for word in name.split("_"))
-    assert any(name in constants(path.stem) for path in SHOPIFY.glob("*.py"))
+    assert operation.name.value
+    assert any(name in names_used(path.stem) for path in SHOPIFY.glob("*.py"))
 
 
 def test_documents_of_bulk_queries_keep_the_bulk_rules():
-    names = bulk_documents("bulk_query")
+    names = bulk_queries()
     assert names == {name for name in DOCUMENTS if re.search(r"\bedges\b", text_of(name))}
     schema = published("admin").schema
     for name in names:
         document = load(name)
         # A value for every variable, optional ones too, so that none is left out.
-        values = {node.variable.name.value: "x" for node in document.operation.variable_definitions}
+        values = {node.variable.name.value: "x" for node in document.operation.variable_definitions or ()}
         text = bulk_text(inline_variables(document, values), "0123456789abcdef")
         assert "$" not in text
         assert (name, query_problems(schema, text), document_problems(schema, text)) == (name, [], [])
 
 
-def test_documents_of_bulk_mutations_keep_the_bulk_rules():
-    names = bulk_documents("bulk_mutation")
-    assert names
-    for name in names:
-        assert (name, mutation_problems(published("admin").schema, text_of(name))) == (name, [])
+def test_the_document_of_the_bulk_mutation_keeps_the_bulk_rules():
+    assert mutation_problems(published("admin").schema, text_of("metaobject_upsert")) == []
 
 
 def test_the_theme_asks_the_storefront_api_for_what_it_has():
-    documents = storefront_documents()
-    assert documents
-    for text in documents:
+    script = theme_script()
+    (query,) = re.findall(r"`(\s*query\b[^`]*)`", script)  # a template literal
+    # The directive is put in by the script, for other countries and languages than the shop's first.
+    (directive,) = re.findall(r"`\) (@[^`]*) \{`", script)
+    for name, value in (("country", "DE"), ("language", "PT_BR")):
+        directive = directive.replace(f"${{{name}}}", value)
+    for text in (query, query.replace(") {", f") {directive} {{", 1)):
         for schema in (published("storefront").schema, dev_store_schema("storefront")):
             assert document_problems(schema, text) == []
-        assert "unauthenticated_read_metaobjects" in set().union(*needed_scopes(published("storefront"), text).values())
+    scopes = set().union(*needed_scopes(published("storefront"), query).values())
+    assert scopes == {"unauthenticated_read_metaobjects", "unauthenticated_read_product_listings"}
+    assert re.findall(r"API_VERSION = '(.*)'", script) == [API_VERSION]
 
 
 @pytest.mark.parametrize("api", ["admin", "storefront"])
@@ -147,18 +155,11 @@ def test_the_dev_store_is_a_true_subset_of_shopify(api):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_asks_for_the_scopes_that_its_documents_need(command):
-    used = [name for name in DOCUMENTS if name in constants(command)]
+    used = names_used(command)
     assert len(used) >= 2
-    scopes = with_implied(importlib.import_module(f"scripts.shopify.{command}").SCOPES)
+    source = (SHOPIFY / f"{command}.py").read_text(encoding="utf-8")
+    scopes = with_implied(re.findall(r'"((?:read|write)_[a-z_]+)"', source))
     for name in used:
         needed = needed_scopes(published("admin"), text_of(name))
         lacking = {what: set(some) for what, some in needed.items() if not some & scopes}
         assert (name, lacking) == (name, {})
-
-
-def test_theme_documents_are_found():
-    """The pattern for documents in JavaScript takes template literals only, comments before the query included."""
-    script = "const a = `\n  query A { b }`; const c = `not a query`; const d = `query($x: ID!) { y(id: $x) }`;"
-    pattern = r"`(\s*(?:#\S*\s*)?query\b[^`]*)`"
-    assert re.findall(pattern, script) == ["\n  query A { b }", "query($x: ID!) { y(id: $x) }"]
-    assert Path(SHOPIFY).name == "shopify"

@@ -4,18 +4,15 @@ https://shopify.dev/docs/api/usage/bulk-operations/queries#operation-restriction
 https://shopify.dev/docs/api/usage/bulk-operations/imports#limitations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from graphql import (
     DocumentNode,
-    FieldNode,
-    FragmentDefinitionNode,
     GraphQLError,
     GraphQLNamedType,
     GraphQLSchema,
-    InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
     get_named_type,
@@ -24,8 +21,10 @@ from graphql import (
     is_composite_type,
     is_list_type,
     parse,
-    validate,
 )
+
+from scripts.shopify.dev_store.bulk_documents import Fragments, is_connection, item_type, the_operation
+from scripts.shopify.dev_store.wording import document_errors
 
 MAX_BYTES = 65_535
 """Largest document that is taken."""
@@ -55,47 +54,6 @@ class ConnectionField:
     in_list: bool
     by_edges: bool
     has_id: bool
-
-
-class Fragments:
-    """Named fragments of a document, for walking selections as if they were written out."""
-
-    def __init__(self, document: DocumentNode):
-        self._named = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-
-    def spread(self, schema: GraphQLSchema, owner: Any, selected: SelectionSetNode | None) -> Iterator[tuple[Any, FieldNode]]:
-        """Yields (type that has the field, field) of a selection set, fragments opened."""
-        for selection in selected.selections if selected else ():
-            if isinstance(selection, FieldNode):
-                yield owner, selection
-                continue
-            inner = selection if isinstance(selection, InlineFragmentNode) else self._named[selection.name.value]
-            condition = inner.type_condition
-            inner_owner = schema.get_type(condition.name.value) if condition else owner
-            yield from self.spread(schema, inner_owner, inner.selection_set)
-
-    def below(self, schema: GraphQLSchema, owner: Any, field: FieldNode, name: str) -> list[FieldNode]:
-        """Returns the fields called `name` right below a field."""
-        type_ = get_named_type(owner.fields[field.name.value].type)
-        return [inner for _, inner in self.spread(schema, type_, field.selection_set) if inner.name.value == name]
-
-    def nodes(self, schema: GraphQLSchema, owner: Any, connection: FieldNode) -> list[FieldNode]:
-        """Returns the `node` fields of a connection's `edges`."""
-        type_ = get_named_type(owner.fields[connection.name.value].type)
-        edge = get_named_type(type_.fields["edges"].type)
-        edges = self.below(schema, owner, connection, "edges")
-        inner = (field for each in edges for _, field in self.spread(schema, edge, each.selection_set))
-        return [field for field in inner if field.name.value == "node"]
-
-
-def is_connection(type_: Any) -> bool:
-    """Whether a type is a connection."""
-    return get_named_type(type_).name.endswith("Connection")
-
-
-def item_type(connection_type: Any) -> Any:
-    """Returns the type of a connection's nodes."""
-    return get_named_type(get_named_type(connection_type).fields["nodes"].type)
 
 
 def connections(schema: GraphQLSchema, document: DocumentNode) -> list[ConnectionField]:
@@ -131,11 +89,6 @@ def connections(schema: GraphQLSchema, document: DocumentNode) -> list[Connectio
     return found
 
 
-def the_operation(document: DocumentNode) -> OperationDefinitionNode:
-    """Returns the first operation of a document."""
-    return next(node for node in document.definitions if isinstance(node, OperationDefinitionNode))
-
-
 def query_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
     """Returns why `bulkOperationRunQuery` refuses a query; nothing if it takes it."""
     return [(["query"], message, "INVALID") for message in _query_messages(schema, text)]
@@ -148,15 +101,18 @@ def _query_messages(schema: GraphQLSchema, text: str) -> list[str]:
         return [f"Invalid bulk query: {_syntax(error)}"]
     if problem := _wrong_operation(document, "query"):
         return [problem]
-    if errors := validate(schema, document):
-        return [f"Invalid bulk query: {error.message}" for error in errors]
+    if errors := document_errors(schema, document):
+        return [f"Invalid bulk query: {error['message']}" for error in errors]
     operation = the_operation(document)
     if operation.variable_definitions:
         name = operation.variable_definitions[0].variable.name.value
         return [f"Invalid bulk query: Variable ${name} is declared, but a bulk query takes no variables"]
-    roots = [field.name.value for _, field in Fragments(document).spread(schema, schema.query_type, operation.selection_set)]
+    selected = operation.selection_set
+    roots = [field.name.value for _, field in Fragments(document).spread(schema, schema.query_type, selected)]
     found = connections(schema, document)
-    messages = [f"Bulk queries cannot contain a top level `{name}` field." for name in roots if name in ("node", "nodes")]
+    messages = [
+        f"Bulk queries cannot contain a top level `{name}` field." for name in roots if name in ("node", "nodes")
+    ]
     messages += _size(text)
     if len(roots) > 1:
         messages.append("Bulk queries cannot contain more than one top level field.")
@@ -172,8 +128,8 @@ def _query_messages(schema: GraphQLSchema, text: str) -> list[str]:
             f"'{bad[0]} {{ edges {{ node {{'. Selecting via 'nodes' is not supported. Invalid connection fields: "
             f"{', '.join(repr(name) for name in bad)}."
         )
-    without_id = [each.above[-1].name for each in found if each.above and each.by_edges and not each.above[-1].has_id]
-    if without_id:
+    parents = [each.above[-1] for each in found if each.above]
+    if without_id := [each.name for each in parents if each.by_edges and not each.has_id]:
         messages.append(
             "The parent 'node' field for a nested connection must select the 'id' field without an alias and must be "
             f"of 'ID' return type. Connection fields without 'id': {', '.join(dict.fromkeys(without_id))}."
@@ -181,7 +137,9 @@ def _query_messages(schema: GraphQLSchema, text: str) -> list[str]:
     if any(each.in_list for each in found):
         messages.append("Queries that contain a connection field within a list field are not currently supported.")
     foreign = dict.fromkeys(each.item.name for each in found if not _all_nodes(schema, each.item))
-    return messages + [f"Bulk queries cannot contain connections of {name}, which does not implement Node." for name in foreign]
+    return messages + [
+        f"Bulk queries cannot contain connections of {name}, which does not implement Node." for name in foreign
+    ]
 
 
 def mutation_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
@@ -192,8 +150,8 @@ def mutation_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
         return [(None, f"Failed to parse the mutation - {_syntax(error)}", "INVALID_MUTATION")]
     if problem := _wrong_operation(document, "mutation"):
         return [(["mutation"], problem, "INVALID_MUTATION")]
-    if errors := validate(schema, document):
-        return [(["mutation"], error.message, "INVALID_MUTATION") for error in errors]
+    if errors := document_errors(schema, document):
+        return [(["mutation"], error["message"], "INVALID_MUTATION") for error in errors]
     selected = the_operation(document).selection_set
     roots = [field.name.value for _, field in Fragments(document).spread(schema, schema.mutation_type, selected)]
     if len(roots) != 1:

@@ -2,18 +2,16 @@
 
 import importlib
 import logging
-import sqlite3
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from graphql import (
     DocumentNode,
-    GraphQLAbstractType,
     GraphQLError,
     GraphQLFormattedError,
     GraphQLInterfaceType,
@@ -25,6 +23,7 @@ from graphql import (
     build_schema,
     execute_sync,
     get_operation_ast,
+    is_abstract_type,
     parse,
 )
 
@@ -36,23 +35,8 @@ from scripts.shopify.dev_store.state import split_gid
 log = logging.getLogger(__name__)
 
 SDL = Path(__file__).parent / "sdl"
-RESOLVER_MODULES = (
-    "base",
-    "catalogue",
-    "catalogue_collections",
-    "catalogue_products",
-    "catalogue_publications",
-    "metaobjects",
-    "orders",
-    "bulk",
-    "staged",
-    "storefront",
-)
-"""Modules that register resolvers when they are imported."""
-MAX_LIST = 250
-"""Entries of a list in the input at most."""
-LONG_LISTS = {"variants": 2048}
-"""Input fields whose lists may be longer: https://shopify.dev/docs/api/admin-graphql/latest/mutations/productSet."""
+RESOLVER_MODULES = ("base", "catalogue*", "metaobjects*", "orders*", "bulk*", "staged*", "storefront*")
+"""Modules that register resolvers when they are imported, as file name patterns."""
 _KEPT_DOCUMENTS = 500
 
 
@@ -83,24 +67,24 @@ class Engine:
 
     Args:
         api: `admin` or `storefront`.
-        on_crash: Called with an exception that no resolver should raise.
     """
 
-    def __init__(self, api: str, on_crash: Callable[[BaseException], None] = lambda error: None):
+    def __init__(self, api: str):
         self.api = api
         self.schema = build_api(api)
-        self._on_crash = on_crash
+        self._lock = threading.Lock()
         self._prepared: OrderedDict[tuple[str | int, str | None], Prepared] = OrderedDict()
 
     def prepare(self, source: str | DocumentNode, operation_name: str | None = None) -> Prepared:
         """Parses and validates a document, once."""
         key = (source if isinstance(source, str) else id(source), operation_name)
-        found = self._prepared.get(key)
-        if found is None:
-            found = self._prepared[key] = self._prepare(source, operation_name)
-            while len(self._prepared) > _KEPT_DOCUMENTS:
-                self._prepared.popitem(last=False)
-        return found
+        with self._lock:
+            found = self._prepared.get(key)
+            if found is None:
+                found = self._prepared[key] = self._prepare(source, operation_name)
+                while len(self._prepared) > _KEPT_DOCUMENTS:
+                    self._prepared.popitem(last=False)
+            return found
 
     def _prepare(self, source: str | DocumentNode, operation_name: str | None) -> Prepared:
         empty = DocumentNode(definitions=())
@@ -108,7 +92,7 @@ class Engine:
             document = parse(source) if isinstance(source, str) else source
         except GraphQLError as error:
             return Prepared(empty, None, None, (wording.syntax_error(error),))
-        if errors := wording.document_errors(self.schema, document, MAX_LIST, LONG_LISTS):
+        if errors := wording.document_errors(self.schema, document):
             return Prepared(document, None, None, tuple(errors))
         operation = get_operation_ast(document, operation_name)
         if operation is None:
@@ -116,49 +100,52 @@ class Engine:
         # The caller's node stays alive with the prepared document, so its id() cannot come back as another's.
         return Prepared(document, operation, CostPlan(self.schema, document, operation))
 
-    def check_variables(self, prepared: Prepared, variables: Mapping[str, Any]) -> list[GraphQLFormattedError]:
-        """Returns what is wrong with the variables of a valid document, in Shopify's words."""
-        return wording.variable_errors(self.schema, prepared.operation, variables, MAX_LIST, LONG_LISTS)
-
     def execute(self, prepared: Prepared, variables: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Carries out a valid document; the caller holds the lock of the state.
 
         Returns:
             The answer: `data`, and `errors` if there are any.
         """
-        assert prepared.operation is not None
-        name = prepared.name or None
+        if prepared.operation is None:
+            return {"errors": list(prepared.errors)}
+        if error := wording.too_long(variables):
+            return {"errors": [error]}
         result = execute_sync(
             self.schema,
             prepared.document,
             context_value=context,
             variable_values=dict(variables),
-            operation_name=name,
+            operation_name=prepared.name or None,
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             if result.data is None and all(error.path is None for error in result.errors):  # not begun
-                wrong = self.check_variables(prepared, variables)
+                wrong = wording.variable_errors(self.schema, prepared.operation, variables)
                 return {"errors": wrong or [error.formatted for error in result.errors]}
-            answer["errors"] = [self._formatted(error) for error in result.errors]
+            answer["errors"] = [self._formatted(error, context) for error in result.errors]
         return answer
 
-    def _formatted(self, error: GraphQLError) -> GraphQLFormattedError:
+    def _formatted(self, error: GraphQLError, context: Context) -> GraphQLFormattedError:
         cause = error.original_error
         if cause is None or isinstance(cause, GraphQLError):
             return error.formatted
         log.error("a resolver of the local shop failed at %s", error.path, exc_info=cause)
-        self._on_crash(cause)
-        return wording.internal_error(error)
+        context.store.crashes.append(cause)
+        return wording.internal_error(error.path)
+
+
+@lru_cache
+def engine_of(api: str) -> Engine:
+    """Returns the engine of an API, which all shops of the process share."""
+    return Engine(api)
 
 
 @lru_cache
 def load_resolvers() -> None:
     """Imports every module that registers resolvers."""
-    for name in RESOLVER_MODULES:
-        module = f"{__package__}.{name}"
-        if find_spec(module) is not None:
-            importlib.import_module(module)
+    for pattern in RESOLVER_MODULES:
+        for path in sorted(Path(__file__).parent.glob(f"{pattern}.py")):
+            importlib.import_module(f"{__package__}.{path.stem}")
 
 
 def sdl(api: str) -> str:
@@ -173,27 +160,31 @@ def build_api(api: str) -> GraphQLSchema:
     Args:
         api: `admin` or `storefront`.
 
-    Raises:
-        ValueError: A resolver is registered for a type or field that the SDL lacks.
+    Returns:
+        The schema. A resolver for what the SDL lacks is left out, with a warning; `unknown_fields` lists those.
     """
     load_resolvers()
-    schema = build_schema(sdl(api))
+    schema = build_schema(sdl(api), assume_valid=True)  # a test validates it; doing so takes long
+    for name in unknown_fields(api, schema):
+        log.warning("there is a resolver for %s, which the %s SDL does not have", name, api)
     for (type_name, field_name), entry in RESOLVERS[api].items():
         type_ = schema.type_map.get(type_name)
-        if not isinstance(type_, GraphQLObjectType) or field_name not in type_.fields:
-            raise ValueError(f"there is a resolver for {type_name}.{field_name}, which the {api} SDL does not have")
-        is_mutation = type_ is schema.mutation_type
-        type_.fields[field_name].resolve = _guarded(entry, field_name, is_mutation)
+        if isinstance(type_, GraphQLObjectType) and field_name in type_.fields:
+            type_.fields[field_name].resolve = _guarded(entry, field_name, type_ is schema.mutation_type)
     for type_ in schema.type_map.values():
         if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
             type_.resolve_type = TYPE_RESOLVERS[api].get(type_.name, _type_of)
     return schema
 
 
-def unresolved_types(api: str) -> list[str]:
-    """Returns the types that have a registered type resolver and are no interface or union of the SDL."""
-    types = build_api(api).type_map
-    return [name for name in TYPE_RESOLVERS[api] if not isinstance(types.get(name), GraphQLAbstractType)]
+def unknown_fields(api: str, schema: GraphQLSchema) -> list[str]:
+    """Returns what has a registered resolver, but is no field, interface or union of the schema."""
+    fields = [
+        f"{type_name}.{field_name}"
+        for type_name, field_name in RESOLVERS[api]
+        if field_name not in getattr(schema.type_map.get(type_name), "fields", {})
+    ]
+    return fields + [n for n in TYPE_RESOLVERS[api] if not is_abstract_type(schema.type_map.get(n))]
 
 
 def _type_of(value: Any, _info: Any, _type: Any) -> str | None:
@@ -222,6 +213,3 @@ def _guarded(entry: Resolver, field: str, is_mutation: bool) -> Callable[..., An
 def is_mutation(prepared: Prepared) -> bool:
     """Says whether a prepared document writes."""
     return prepared.operation is not None and prepared.operation.operation is OperationType.MUTATION
-
-
-__all__ = ["Engine", "Prepared", "build_api", "is_mutation", "load_resolvers", "sdl", "sqlite3", "unresolved_types"]

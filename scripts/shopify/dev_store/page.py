@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, abort, make_response, redirect, render_template, request
 from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
 
 from scripts.shopify.dev_store.page_liquid import THEME, render_section, section_settings
 from scripts.shopify.dev_store.page_shop import product_by_handle, products_on_show, shop_name, shoppers
@@ -68,7 +69,7 @@ def register(app: Flask, store: "DevStore") -> None:
     def product(handle: str) -> Response:
         found = product_by_handle(store, handle)
         if found is None:
-            abort(_refused(404, f"No published product has the handle {handle}."))
+            abort(404, f"No published product has the handle {handle}.")
         return _page(store, "product.html", product=found)
 
     @pages.get("/assets/<path:name>")
@@ -79,13 +80,14 @@ def register(app: Flask, store: "DevStore") -> None:
         kind = "text/css" if path.suffix == ".css" else "text/javascript"
         return Response(path.read_bytes(), mimetype=kind, headers={"Cache-Control": "no-cache"})
 
+    pages.register_error_handler(HTTPException, _refused)
     app.register_blueprint(pages)
 
 
 def _page(store: "DevStore", template: str, **values: Any) -> Response:
     customer = request.args.get("customer") or None
     if customer is not None and not _CUSTOMER.fullmatch(customer):
-        abort(_refused(400, f"`customer` should be the number in a customer's GID, such as 7. Received: {customer}"))
+        abort(400, f"`customer` should be the number in a customer's GID, such as 7. Received: {customer}")
     liquid = {
         "customer": {"id": int(customer)} if customer else None,
         "product": values.get("product"),
@@ -97,7 +99,7 @@ def _page(store: "DevStore", template: str, **values: Any) -> Response:
         settings = section_settings(SECTION, request.args)
         count = _sections(request.args.get("sections", "1"))
     except ValueError as error:
-        abort(_refused(400, str(error)))
+        abort(400, str(error))
     # A secret does not belong into an address, whatever the query says.
     settings["hmac_secret"] = _secret(store)
     settings["cookie_name"] = settings["cookie_name"] or COOKIE
@@ -123,7 +125,7 @@ def _remember(handle: str) -> Response:
     elif _HANDLE.fullmatch(handle):
         response.set_cookie(COOKIE, handle, samesite="Lax")
     else:
-        abort(_refused(400, f"`shopper` should be 64 hexadecimal digits, or none. Received: {handle}"))
+        abort(400, f"`shopper` should be 64 hexadecimal digits, or none. Received: {handle}")
     return response
 
 
@@ -137,5 +139,7 @@ def _secret(store: "DevStore") -> str | None:
     return getattr(store, "hmac_secret", None) or os.environ.get("SLIREC_HMAC_SECRET") or None
 
 
-def _refused(status: int, message: str) -> Response:
-    return Response(f"{message}\n", status, mimetype="text/plain", headers={"Content-Security-Policy": POLICY})
+def _refused(error: HTTPException) -> Response:
+    """Says in plain text what is wrong with an address; what it quotes of it cannot become markup."""
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+    return Response(f"{error.description}\n", error.code, headers, mimetype="text/plain")

@@ -48,6 +48,9 @@ RESOLVERS: dict[str, dict[tuple[str, str], Resolver]] = {"admin": {}, "storefron
 TYPE_RESOLVERS: dict[str, dict[str, Callable[..., str | None]]] = {"admin": {}, "storefront": {}}
 """Functions of each API that name the type of a value of an interface or union."""
 
+NODE_LOADERS: dict[str, Callable[[Context, str], dict[str, Any] | None]] = {}
+"""Functions that load an object by its GID for `node`, by kind; any other kind is looked up in the state."""
+
 
 def resolver(type_name: str, field: str, *, scope: str | tuple[str, ...] = (), api: str = "admin") -> Callable[[F], F]:
     """Registers the decorated function as the resolver of a field.
@@ -84,6 +87,16 @@ def type_resolver(type_name: str, *, api: str = "admin") -> Callable[[F], F]:
         if type_name in TYPE_RESOLVERS[api]:
             raise ValueError(f"{type_name} has two type resolvers in the {api} API")
         TYPE_RESOLVERS[api][type_name] = function
+        return function
+
+    return register
+
+
+def node_loader(kind: str) -> Callable[[F], F]:
+    """Registers the decorated function `(context, gid)` as what loads objects of a kind for the Admin API's `node`."""
+
+    def register(function: F) -> F:
+        NODE_LOADERS[kind] = function
         return function
 
     return register

@@ -13,7 +13,7 @@ _TIMES = frozenset({"createdAt", "updatedAt", "publishedAt", "publishDate"})
 def canonical_state(state: State) -> dict[str, Any]:
     """Returns everything that matters of a shop's state.
 
-    Ids are part of it: a product that was made twice, or made in another order, makes a difference. Times of day are not.
+    Ids are part of it: a product that was made twice, or made in another order, makes a difference. Times are not.
 
     Args:
         state: State of a local shop.

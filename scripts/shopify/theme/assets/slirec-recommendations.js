@@ -13,33 +13,33 @@
   const API_VERSION = '2026-10';
   const TIMEOUT = 8000; // milliseconds
   const NEARNESS = '400px';
-  const FIELDS = `
-    metaobject(handle: $handle) {
-      field(key: "products") {
-        references(first: $first) {
-          nodes {
-            ... on Product {
-              handle
-              title
-              vendor
-              onlineStoreUrl
-              featuredImage { url(transform: { maxWidth: 600 }) altText width height }
-              priceRange {
-                minVariantPrice { amount currencyCode }
-                maxVariantPrice { amount currencyCode }
+  const QUERY = `
+    query SlirecRecommendations($handle: MetaobjectHandleInput!, $first: Int!) {
+      metaobject(handle: $handle) {
+        field(key: "products") {
+          references(first: $first) {
+            nodes {
+              ... on Product {
+                handle
+                title
+                vendor
+                onlineStoreUrl
+                featuredImage { url(transform: { maxWidth: 600 }) altText width height }
+                priceRange {
+                  minVariantPrice { amount currencyCode }
+                  maxVariantPrice { amount currencyCode }
+                }
               }
             }
           }
         }
       }
     }`;
-  const VARIABLES = '$handle: MetaobjectHandleInput!, $first: Int!';
 
-  /** Returns the query; with a country and a language, prices and titles come as this market sees them. */
+  /** Returns the query; with a country and a language, prices and titles come as that market sees them. */
   function query(country, language) {
-    const inMarket = /^[A-Z]{2}$/.test(country) && /^[A-Z]{2}(_[A-Z]{2})?$/.test(language);
-    const context = inMarket ? ` @inContext(country: ${country}, language: ${language})` : '';
-    return `query SlirecRecommendations(${VARIABLES})${context} {${FIELDS}\n}`;
+    if (!/^[A-Z]{2}$/.test(country) || !/^[A-Z]{2}(_[A-Z]{2})?$/.test(language)) return QUERY;
+    return QUERY.replace(') {', `) @inContext(country: ${country}, language: ${language}) {`);
   }
 
   /** Returns the value as a recommendation handle, or null if it is not one. */
@@ -91,7 +91,12 @@
     const image = product.featuredImage;
     const source = image && safeUrl(image.url);
     if (!source) {
+      // Without a photograph: the first letter on a tint of its own; nothing for a screen reader.
       frame.classList.add('slirec__frame--empty');
+      frame.setAttribute('aria-hidden', 'true');
+      frame.textContent = [...product.title][0] || '';
+      const hue = [...product.handle].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 360, 0);
+      frame.style.setProperty('--slirec-hue', hue);
       return frame;
     }
     const shown = element('img', 'slirec__image');

@@ -1,0 +1,161 @@
+"""What bulk operations do: all objects of a query, or a mutation for every line of a staged file."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from scripts.shopify.dev_store.bulk_documents import Outer, QueryPlan, objects_of, plan_query
+from scripts.shopify.dev_store.bulk_operations import AccessDenied, Batch, Json
+from scripts.shopify.dev_store.engine import Engine, Prepared, engine_of
+from scripts.shopify.dev_store.registry import Context
+
+if TYPE_CHECKING:
+    from scripts.shopify.dev_store import DevStore
+
+STEP_SECONDS: Final = 0.04
+"""About how long one step may keep others waiting."""
+FIRST_PAGE, LARGEST_PAGE = 20, 500
+HELD_BACK: Final = 300
+"""Nested objects that may come long after the object that they belong to."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpagedContext(Context):
+    """Context of a bulk query, whose nested connections come whole.
+
+    Attributes:
+        unpaged: See `pagination.page`.
+        memo: What a resolver wants to keep until the next page.
+    """
+
+    unpaged: bool = True
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+
+def query_batches(context: Context, text: str, grouped: bool, seed: int) -> Iterator[Batch]:
+    """Yields the objects that a bulk query finds, a page of outermost objects at a time.
+
+    Args:
+        context: Of the request that started it.
+        text: The query; it passed the rules.
+        grouped: Whether nested objects come right after the one that they belong to; else anywhere, also before it.
+        seed: Where they come then is drawn from this.
+
+    Raises:
+        AccessDenied: A scope is missing.
+        RuntimeError: A field could not be answered.
+    """
+    engine = engine_of("admin")
+    plan = plan_query(engine.schema, text)
+    prepared = engine.prepare(plan.document)
+    unpaged = UnpagedContext(**{each.name: getattr(context, each.name) for each in fields(Context)})
+    rng, held = np.random.default_rng(seed), []
+    for outer in plan.outer:
+        for nodes in _pages(engine, prepared, unpaged, plan, outer):
+            objects = [list(objects_of(node, outer.shape)) for node in nodes]
+            if grouped:
+                yield Batch([each for group in objects for each in group], len(nodes))
+                continue
+            held += [nested for group in objects for nested in group[1:]]
+            held = [held[index] for index in rng.permutation(len(held))]
+            ready, held = held[HELD_BACK:], held[:HELD_BACK]
+            yield Batch(_mixed([group[0] for group in objects], ready, rng), len(nodes))
+    if held:
+        yield Batch(held, 0)
+
+
+def _mixed(roots: list[Json], others: list[Json], rng: np.random.Generator) -> list[Json]:
+    """Returns both lists as one, each in its own order."""
+    sources = np.repeat([0, 1], [len(roots), len(others)])
+    rng.shuffle(sources)
+    queues = (iter(roots), iter(others))
+    return [next(queues[source]) for source in sources]
+
+
+def _pages(
+    engine: Engine, prepared: Prepared, context: UnpagedContext, plan: QueryPlan, outer: Outer
+) -> Iterator[list[Json]]:
+    size, after, more = FIRST_PAGE, None, True
+    while more:
+        begun = time.perf_counter()
+        with context.state.transaction():  # not only the lock: this fails where the state was closed meanwhile
+            answer = engine.execute(prepared, plan.variables(outer, size, after), context)
+        if denied := _denial(answer):
+            raise AccessDenied(denied)
+        if "errors" in answer:
+            raise RuntimeError(answer["errors"][0]["message"])
+        found: Any = answer["data"]
+        for key in outer.path:
+            found = found and found[key]
+        if found is None:
+            return
+        yield [edge["node"] for edge in found["edges"] if edge["node"] is not None]
+        more, after = found["pageInfo"]["hasNextPage"], found["pageInfo"]["endCursor"]
+        size = _next_size(size, time.perf_counter() - begun)
+
+
+def _next_size(size: int, seconds: float) -> int:
+    return int(np.clip(size * STEP_SECONDS / max(seconds, 1e-4), max(1, size // 4), min(LARGEST_PAGE, size * 4)))
+
+
+def mutation_batches(
+    store: "DevStore", scopes: frozenset[str], mutation: str, path: Path, limit: int | None = None
+) -> Iterator[Batch]:
+    """Carries out a mutation once for each line of a file, and yields what came of it.
+
+    Args:
+        store: The shop.
+        scopes: What the token may do.
+        mutation: The mutation; it passed the rules.
+        path: JSONL file with the variables of each.
+        limit: Only so many lines.
+
+    Yields:
+        Batches of `{data, __lineNumber}`, with `errors` where there are any; lines are counted from 0.
+
+    Raises:
+        AccessDenied: A scope is missing.
+    """
+    prepared = engine_of("admin").prepare(mutation)
+    with path.open("rb") as file:
+        lines = enumerate(line for line in file if line.strip())
+        left = True
+        while left:
+            begun, done, denied = time.perf_counter(), [], None
+            with store.state.transaction():
+                while time.perf_counter() - begun < STEP_SECONDS:
+                    number, line = next(lines, (0, b""))
+                    left = bool(line) and (limit is None or number < limit)
+                    if not left:
+                        break
+                    answer = _one_line(store, scopes, prepared, line)
+                    if denied := _denial(answer):
+                        break
+                    done.append({**answer, "__lineNumber": number})
+            if done:
+                yield Batch(done, len(done))
+            if denied:
+                raise AccessDenied(denied)
+
+
+def _one_line(store: "DevStore", scopes: frozenset[str], prepared: Prepared, line: bytes) -> Json:
+    try:
+        variables = json.loads(line)
+    except ValueError:
+        return {"errors": [{"message": "The line is not valid JSON."}]}
+    if not isinstance(variables, dict):
+        return {"errors": [{"message": "The line should be a JSON object of the mutation's variables."}]}
+    answer = store.carry_out(prepared, variables, "admin", scopes)
+    return {key: answer[key] for key in ("data", "errors") if key in answer}
+
+
+def _denial(answer: Mapping[str, Any]) -> str | None:
+    for error in answer.get("errors") or ():
+        if (error.get("extensions") or {}).get("code") == "ACCESS_DENIED":
+            return error["message"]
+    return None

@@ -1,0 +1,159 @@
+"""What `cleanup` may delete: things that carry our mark, or all of a kind; and the deleting of each.
+
+Search results may lag behind what is so; therefore every product is read again, as a node, just before it is deleted.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scripts.shopify.answers import ShopifyError
+from scripts.shopify.client import ShopifyClient
+from scripts.shopify.marks import MARK_METAFIELD, MARK_TAG, METAOBJECT_TYPE
+
+BATCH: Final = 50
+"""Products a request of reading; few, so that little time passes between reading one and deleting it."""
+JOB_WAITS: Final = (0.5, 1.0, 2.0, *[5.0] * 120)
+"""Seconds between questions about the deletion of metaobjects: ten minutes in all."""
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something to delete.
+
+    Attributes:
+        id: GID.
+        name: What to call it in messages.
+        note: What else to know about it; empty where there is nothing.
+    """
+
+    id: str
+    name: str
+    note: str = ""
+
+
+def products_to_remove(client: ShopifyClient, *, everything: bool = False) -> Iterator[list[Removal]]:
+    """Yields the products with our tag, or all of the shop's, in batches that were read just now.
+
+    Args:
+        client: Client of the shop; needs `read_products`.
+        everything: Yield the merchant's own as well.
+
+    Raises:
+        ShopifyError: Shopify does not answer.
+    """
+    query = None if everything else f"tag:{MARK_TAG}"
+    for page in client.pages("products_tagged_page", "products", {"query": query}, page_size=BATCH):
+        nodes = client.execute("products_by_id", {"ids": [node["id"] for node in page]})["nodes"] if page else []
+        # None stands for a product that is gone, though the search still found it.
+        yield [
+            Removal(node["id"], f"product {node['handle']}")
+            for node in nodes
+            if node and (everything or MARK_TAG in node["tags"])
+        ]
+
+
+def collections_to_remove(client: ShopifyClient, *, everything: bool = False) -> Iterator[Removal]:
+    """Yields the collections with our metafield, or all of the shop's.
+
+    Args:
+        client: Client of the shop; needs `read_products`.
+        everything: Yield the merchant's own as well.
+
+    Raises:
+        ShopifyError: Shopify does not answer.
+    """
+    variables = {key: MARK_METAFIELD[key] for key in ("namespace", "key")}
+    for page in client.pages("collections_page", "collections", variables, page_size=100):
+        for node in page:
+            name = f"collection {node['handle']}"
+            if everything:
+                yield Removal(node["id"], name)
+            elif (node["metafield"] or {}).get("value") == MARK_METAFIELD["value"]:
+                yield Removal(node["id"], name, _own_products(client, node["id"]))
+
+
+def metaobjects_to_remove(client: ShopifyClient) -> Removal | None:
+    """Returns the definition of our metaobjects, which stands for all of them, or None where there is none.
+
+    Args:
+        client: Client of the shop; needs `read_metaobject_definitions`.
+
+    Raises:
+        ShopifyError: Shopify does not answer.
+    """
+    found = client.execute("metaobject_count", {"type": METAOBJECT_TYPE})["metaobjectDefinitionByType"]
+    if found is None:
+        return None
+    count = found["metaobjectsCount"]
+    return Removal(found["id"], f"metaobject definition {METAOBJECT_TYPE}", f"with its {count} entries")
+
+
+def remove_product(client: ShopifyClient, removal: Removal) -> bool:
+    """Deletes a product; returns whether it was there still.
+
+    Raises:
+        ShopifyError: It was refused, or Shopify does not answer.
+    """
+    return _remove(client, "product_delete", {"id": removal.id})
+
+
+def remove_collection(client: ShopifyClient, removal: Removal) -> bool:
+    """Deletes a collection, not its products; returns whether it was there still.
+
+    Raises:
+        ShopifyError: It was refused, or Shopify does not answer.
+    """
+    return _remove(client, "collection_delete", {"id": removal.id})
+
+
+def remove_metaobjects(client: ShopifyClient, removal: Removal) -> bool:
+    """Deletes our metaobjects, waits until they are gone, then their definition; returns whether it was there still.
+
+    Args:
+        client: Client of the shop; needs `write_metaobjects` and `write_metaobject_definitions`.
+        removal: Result of `metaobjects_to_remove`.
+
+    Raises:
+        ShopifyError: It was refused, took too long, or Shopify does not answer.
+    """
+    answer: Mapping[str, Any] = {}
+    try:
+        answer = client.execute("metaobject_bulk_delete", {"type": METAOBJECT_TYPE}, repeatable=True)
+    except ShopifyError as error:
+        if not _is_gone(error):
+            raise
+    job = answer["metaobjectBulkDelete"]["job"] if answer else None
+    for wait in JOB_WAITS:
+        if job is None or job["done"]:
+            return _remove(client, "metaobject_definition_delete", {"id": removal.id})
+        client.sleep(wait)
+        job = client.execute("job", {"id": job["id"]})["job"]
+    raise ShopifyError(f"{removal.name}: its entries are still being deleted; start again later", code="UNFINISHED")
+
+
+def _own_products(client: ShopifyClient, gid: str) -> str:
+    """Says how many products of the merchant's own a collection holds."""
+    found = client.execute("collection_products", {"id": gid, "first": 250})["collection"]
+    if found is None:
+        return ""
+    own = sum(MARK_TAG not in node["tags"] for node in found["products"]["nodes"])
+    more = "or more " if found["products"]["pageInfo"]["hasNextPage"] else ""
+    return f"{own} {more}products without our tag are in it; they stay in the shop" if own or more else ""
+
+
+def _remove(client: ShopifyClient, name: str, variables: Mapping[str, Any]) -> bool:
+    try:
+        client.execute(name, variables, repeatable=True)
+    except ShopifyError as error:
+        if not _is_gone(error):
+            raise
+        return False
+    return True
+
+
+def _is_gone(error: ShopifyError) -> bool:
+    """Whether the only complaint is that there is nothing to delete (any more)."""
+    return bool(error.user_errors) and all(
+        item.get("code") == "RECORD_NOT_FOUND" or "does not exist" in item["message"] for item in error.user_errors
+    )

@@ -1,0 +1,290 @@
+"""publish_recommendations against the local shop."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+from conftest import HMAC_SECRET
+from pydantic import SecretStr
+from shop_interruptions import interrupted_at
+
+from scripts.shopify import publish_recommendations as command
+from scripts.shopify.answers import ShopifyError
+from scripts.shopify.client import ShopifyClient
+from scripts.shopify.marks import METAOBJECT_TYPE
+from scripts.shopify.metaobject_publisher import BULK_ABOVE, Publisher
+from scripts.shopify.publish_recommendations import publish_recommendations
+from scripts.shopify.recommendation_file import RecommendationFileError, read_recommendations
+from scripts.shopify.shopper_ids import ShopperIds
+
+IDS = ShopperIds(SecretStr(HMAC_SECRET))
+GONE = ["gid://shopify/Product/99999", "gid://shopify/Product/88888"]
+
+
+@pytest.fixture
+def products(store):
+    """GIDs of twelve products of the shop."""
+    return [
+        store.state.insert("Product", {"handle": f"p{n}", "title": f"P{n}", "status": "ACTIVE"}, key=f"p{n}")["id"]
+        for n in range(12)
+    ]
+
+
+def file_of(tmp_path, rows):
+    path = tmp_path / "recommendations.jsonl"
+    path.write_text("".join(json.dumps({"userId": user, "itemIds": items}) + "\n" for user, items in rows))
+    return path
+
+
+def many(products, count):
+    """`count` shoppers; every seventh has an unknown product first, every 50th only unknown ones."""
+    rows = []
+    for n in range(count):
+        items = [products[n % 12], products[(n + 5) % 12]]
+        rows.append((f"user-{n}", GONE if n % 50 == 49 else [GONE[n % 2], *items] if n % 7 == 0 else items))
+    return rows
+
+
+def entries(store):
+    """Handle -> products, of all metaobjects in the shop."""
+    found = list(store.state.scan("Metaobject"))
+    handles = {entry["handle"]: json.loads(entry["fields"][0]["value"]) for entry in found}
+    assert len(handles) == len(found)
+    assert {entry["type"] for entry in found} <= {METAOBJECT_TYPE}
+    return handles
+
+
+def expected(rows, k=16):
+    wanted = {IDS.handle_of(user): [gid for gid in items if gid not in GONE][:k] for user, items in rows}
+    return {handle: items for handle, items in wanted.items() if items}
+
+
+def operations(store, name):
+    return sum(request.operation.startswith(name) for request in store.requests)
+
+
+@pytest.mark.parametrize("bulk", ["always", "never"])
+def test_one_metaobject_a_shopper(store, client, products, tmp_path, bulk):
+    rows = [
+        ("ann", [products[3], products[1], products[2]]),
+        ("bob", [products[0], GONE[0], products[0], products[4], products[5]]),
+        ("cy", GONE),
+        ("dee", []),
+    ]
+    done = publish_recommendations(client, file_of(tmp_path, rows), IDS, k=2, bulk=bulk)
+    assert entries(store) == {
+        IDS.handle_of("ann"): [products[3], products[1]],
+        IDS.handle_of("bob"): [products[0], products[4]],  # the next one stands in for the unknown one
+    }
+    assert (done.result.published, done.result.without_products, done.result.failed) == (2, [3, 4], {})
+    assert (done.result.unknown, done.defined) == ({99999, 88888}, True)
+    definition = store.state.find("MetaobjectDefinition", METAOBJECT_TYPE)
+    assert definition["access"]["storefront"] == "PUBLIC_READ"
+    assert [(field["key"], field["type"]) for field in definition["fieldDefinitions"]] == [
+        ("products", "list.product_reference")
+    ]
+
+
+def test_storefront_reads_what_was_published(store, client, products, tmp_path):
+    gid = store.execute(
+        'mutation { productSet(input: {title: "Hat", handle: "hat", status: ACTIVE}) { product { id } } }'
+    )["data"]["productSet"]["product"]["id"]
+    (online,) = (p["id"] for p in store.state.scan("Publication") if "online_store" in json.dumps(p))
+    publish = 'mutation { publishablePublish(id: "%s", input: {publicationId: "%s"}) { userErrors { message } } }'
+    store.execute(publish % (gid, online))
+    publish_recommendations(client, file_of(tmp_path, [("ann", [gid])]), IDS)
+    query = """query ($handle: MetaobjectHandleInput!) { metaobject(handle: $handle) { field(key: "products") {
+        references(first: 16) { nodes { ... on Product { handle } } } } } }"""
+    handle = {"type": METAOBJECT_TYPE, "handle": IDS.handle_of("ann")}
+    answer = store.execute(query, {"handle": handle}, api="storefront")
+    assert answer["data"]["metaobject"]["field"]["references"]["nodes"] == [{"handle": "hat"}]
+
+
+def test_again_changes_nothing_and_new_products_replace_the_old(store, client, products, tmp_path):
+    rows = many(products, 60)
+    for bulk in ("never", "always"):
+        done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk=bulk)
+        assert (done.result.published, done.result.without_products) == (59, [50])
+        assert entries(store) == expected(rows)
+    publish_recommendations(client, file_of(tmp_path, [("user-0", products[:1])]), IDS)
+    assert entries(store) == expected(rows) | {IDS.handle_of("user-0"): products[:1]}
+
+
+def test_bulk_above_a_full_bucket_s_worth(store, client, products, tmp_path):
+    rows = [(f"user-{n}", products[:2]) for n in range(BULK_ABOVE + 1)]
+    publish_recommendations(client, file_of(tmp_path, rows[1:]), IDS)
+    assert (operations(store, "MetaobjectUpsert"), operations(store, "BulkRunMutation")) == (BULK_ABOVE, 0)
+    publish_recommendations(client, file_of(tmp_path, rows), IDS)
+    assert (operations(store, "MetaobjectUpsert"), operations(store, "BulkRunMutation")) == (BULK_ABOVE, 1)
+    assert len(entries(store)) == BULK_ABOVE + 1
+
+
+def test_unknown_products_cost_one_more_round_not_one_each(store, client, products, tmp_path):
+    gone = [f"gid://shopify/Product/{number}" for number in range(70_000, 70_015)]
+    rows = [(f"user-{n}", [*gone[n % 15 :], *gone[: n % 15], products[n % 12]]) for n in range(40)]
+    done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk="always")
+    assert (done.result.published, len(done.result.unknown)) == (40, 15)
+    assert operations(store, "BulkRunMutation") == 2
+    # One by one, the second shopper is spared what the first has found out.
+    store.requests.clear()
+    publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk="never")
+    assert operations(store, "MetaobjectUpsert") == 41
+
+
+@pytest.mark.parametrize("bulk", ["always", "never"])
+def test_every_third_request_meets_a_fault(store, client, products, tmp_path, bulk):
+    rows = many(products, 150)
+    store.faults.slow_seconds = 0.01
+    store.faults.every(3)
+    done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk=bulk)
+    assert sum(store.faults.injected.values()) > 5
+    assert (done.result.published, done.result.without_products) == (147, [50, 100, 150])
+    assert entries(store) == expected(rows)
+
+
+def test_lines_without_a_result_are_sent_again(store, client, products, tmp_path):
+    rows = many(products, 400)
+    store.faults.script(None, None, None, None, "bulk failed")
+    done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk="always")
+    assert store.faults.injected == {"bulk failed": 1}
+    assert (done.result.published, len(done.result.without_products), done.result.failed) == (392, 8, {})
+    assert entries(store) == expected(rows)
+
+
+def test_lines_that_never_get_a_result_have_failed(store, client, products, tmp_path, monkeypatch):
+    from scripts.shopify import metaobject_publisher
+    from scripts.shopify.bulk import bulk_mutation
+
+    def forgetful(*args, **kwargs):
+        return (line for line in bulk_mutation(*args, **kwargs) if line.number != 1)
+
+    monkeypatch.setattr(metaobject_publisher, "bulk_mutation", forgetful)
+    rows = many(products, 10)
+    done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk="always")
+    # Line 1 of ten; then, sent alone, line 0 comes through.
+    assert (done.result.published, done.result.failed) == (10, {})
+    monkeypatch.setattr(metaobject_publisher, "bulk_mutation", lambda *args, **_: iter([*args[2]][:0]))
+    done = publish_recommendations(client, file_of(tmp_path, rows[:3]), IDS, bulk="always")
+    assert (done.result.published, done.result.failed) == (0, {"no result (after 3 attempts)": [1, 2, 3]})
+
+
+def test_refusals_that_are_no_product_s_fault(store, client, products, tmp_path):
+    shoppers = read_recommendations(file_of(tmp_path, many(products, 3)), IDS, 16).shoppers
+    result = Publisher(client, shoppers, 16).publish()  # without a definition
+    reason = f'No metaobject definition exists for type "{METAOBJECT_TYPE}" (UNDEFINED_OBJECT_TYPE)'
+    assert (result.published, result.failed) == (0, {reason: [1, 2, 3]})
+
+
+def test_a_refusal_that_blames_products_which_are_there(store, client, products, tmp_path):
+    rows = [("ann", [*products, GONE[0]]), ("bob", products[:5])]
+    shoppers = read_recommendations(file_of(tmp_path, rows), IDS, 16).shoppers
+    definition = """mutation { metaobjectDefinitionCreate(definition: {type: "%s", fieldDefinitions: [{key: "products",
+        type: "list.product_reference", validations: [{name: "list.max", value: "8"}]}]}) { userErrors { message } } }"""
+    assert store.execute(definition % METAOBJECT_TYPE)["data"]["metaobjectDefinitionCreate"]["userErrors"] == []
+    for bulk in ("always", "never"):
+        result = Publisher(client, shoppers, 16, bulk).publish()
+        assert (result.published, result.unknown) == (1, {99999})
+        assert result.failed == {"Value has more than 8 elements. (INVALID_VALUE)": [1]}
+    with pytest.raises(ShopifyError, match="storefront access should be PUBLIC_READ, is NONE; .* takes at most 8"):
+        publish_recommendations(client, tmp_path / "recommendations.jsonl", IDS)
+
+
+@pytest.mark.parametrize("bulk", ["always", "never"])
+def test_stopped_anywhere_and_started_again(store, client, products, tmp_path, bulk):
+    rows = many(products, 30)
+    path = file_of(tmp_path, rows)
+    publish_recommendations(client, path, IDS, bulk=bulk)
+    requests = len(store.requests) + 2  # and an upload and a download
+    rng = np.random.default_rng(3)
+    for number in rng.choice(np.arange(1, requests), 12, replace=False):
+        for handle in entries(store):
+            gid = store.state.find("Metaobject", f"{METAOBJECT_TYPE}/{handle}")["id"]
+            store.execute('mutation { metaobjectDelete(id: "%s") { deletedId } }' % gid)
+        assert entries(store) == {}
+        with pytest.raises(KeyboardInterrupt), interrupted_at(int(number), after=bool(number % 2)):
+            publish_recommendations(client, path, IDS, bulk=bulk)
+            raise KeyboardInterrupt  # polling may take fewer requests than the first time
+        done = publish_recommendations(client, path, IDS, bulk=bulk)
+        assert done.result.published == 30
+        assert entries(store) == expected(rows)
+
+
+def test_dry_run_writes_nothing_and_tells_the_same(store, client, products, tmp_path):
+    path = file_of(tmp_path, many(products, 60))
+    dry = publish_recommendations(client, path, IDS, dry_run=True)
+    assert (store.state.count("Metaobject"), store.state.count("MetaobjectDefinition"), dry.defined) == (0, 0, True)
+    assert publish_recommendations(client, path, IDS).result == dry.result
+
+
+def test_definition_that_somebody_else_makes_meanwhile(store, client, products, tmp_path):
+    store.faults.script(None, None, "drop after")
+    done = publish_recommendations(client, file_of(tmp_path, many(products, 3)), IDS)
+    assert store.faults.injected == {"drop after": 1}
+    assert (done.result.published, store.state.count("MetaobjectDefinition")) == (3, 1)
+
+
+def test_k_and_bulk_are_checked(client, tmp_path):
+    for k in (0, 129):
+        with pytest.raises(ValueError, match=f"`k` should be from 1 to 128. Received: k = {k}"):
+            publish_recommendations(client, tmp_path / "a.jsonl", IDS, k=k)
+    with pytest.raises(ValueError, match="`bulk` should be one of auto, always, never"):
+        Publisher(client, None, 16, "sometimes")
+    with pytest.raises(RecommendationFileError, match="at least one usable row. Received: 1 rows: row 1: `userId`"):
+        publish_recommendations(client, file_of(tmp_path, [("", [])]), IDS)
+
+
+@pytest.fixture
+def quick(monkeypatch, fake_time):
+    """Waits of the command take no time."""
+    client = functools.partial(ShopifyClient, sleep=fake_time.sleep, clock=fake_time.clock)
+    monkeypatch.setattr(command, "ShopifyClient", client)
+
+
+def test_command_line(store, shop_environment, quick, products, tmp_path, capsys):
+    rows = [("ann", products[:3]), ("bob", GONE), ("cy", [products[1], GONE[0]]), ("ann", products[4:6])]
+    path = file_of(tmp_path, rows)
+    assert command.main([str(path), "--dry-run"]) == 0
+    assert "(dry run, nothing written): 4 rows: 2 would be published, 1 without products" in capsys.readouterr().out
+    assert command.main([str(path), "--k", "2"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.endswith(
+        ": 4 rows: 2 published, 1 without products, 0 failed, 0 unusable, 1 repeated; "
+        "metaobject type slirec_recommendations was defined\n"
+    )
+    complaints = [line for line in captured.err.splitlines() if line.startswith(("warning", "error"))]
+    assert complaints == [
+        "warning: 1 rows are of shoppers with a row further down, which counts",
+        "warning: 2 products are not in the shop and were left out: gid://shopify/Product/88888, "
+        "gid://shopify/Product/99999",
+        "warning: 1 shoppers have no products left: row 2",
+    ]
+    assert entries(store)[IDS.handle_of("ann")] == products[4:6]
+    path.write_text(path.read_text() + "{}\n")
+    assert command.main([str(path)]) == 1
+    captured = capsys.readouterr()
+    assert "error: row 5: `userId` should be text. Received: NoneType" in captured.err
+    assert "4 rows" not in captured.out
+    assert "1 unusable" in captured.out
+
+
+def test_command_line_errors(store, shop_environment, quick, products, tmp_path, capsys, monkeypatch):
+    path = str(file_of(tmp_path, many(products, 2)))
+    assert command.main([str(tmp_path / "absent.parquet")]) == 1
+    store.access.scopes = frozenset(("read_products", "read_metaobjects"))
+    assert command.main([path]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert errors[0].startswith("error: `input` should be a file of recommendations. Received: ")
+    assert "lacks the access scopes read_metaobject_definitions, write_metaobject_definitions" in errors[1]
+    monkeypatch.delenv("SLIREC_HMAC_SECRET")
+    assert command.main([path]) == 1
+    assert capsys.readouterr().err.startswith("error: set SLIREC_HMAC_SECRET")
+    for k in ("0", "129", "x"):
+        with pytest.raises(SystemExit):
+            command.main([path, "--k", k])
+
+
+def test_stopped_command_says_how_to_go_on(store, shop_environment, quick, products, tmp_path, capsys):
+    with interrupted_at(4):
+        assert command.main([str(file_of(tmp_path, many(products, 9)))]) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Stopped; start again with the same file")
