@@ -31,8 +31,6 @@ _BUSY = frozenset(("OPERATION_IN_PROGRESS", "LIMIT_REACHED"))
 class Bar(Protocol):
     """The part of a `tqdm` bar that is used: it follows the objects that Shopify has processed."""
 
-    n: Any
-
     def update(self, n: float | None = 1) -> object:
         """Moves the bar on by `n`."""
 

@@ -97,13 +97,15 @@ def cleanup(
     else:
         result.warnings.append(f"recommendations were not looked for: the token lacks {READ_DEFINITIONS}")
 
-    def run(kind: str, removals: Iterable[Removal], remove: Callable[[ShopifyClient, Removal], bool]) -> int:
+    def run(kind: str, removals: Iterable[Removal], remove: Callable[[ShopifyClient, Removal], None]) -> int:
         count = 0
         for removal in tqdm(removals, desc=kind, unit=kind.removesuffix("s"), disable=not progress):
             if removal.note:
                 result.notes.append(f"{removal.name}: {removal.note}")
             try:
-                count += remove(client, removal) if delete else 1
+                if delete:
+                    remove(client, removal)
+                count += 1
             except ShopifyError as error:
                 if error.code not in ("USER_ERRORS", "UNFINISHED"):  # others would come for the next one as well
                     raise

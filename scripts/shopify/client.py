@@ -1,47 +1,25 @@
-"""The one door to Shopify: documents in, plain dicts out, every failure one `ShopifyError`.
-
-Client-credentials grant:
-https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/client-credentials-grant.
-"""
+"""The one door to Shopify: documents in, plain dicts out, every failure one `ShopifyError`."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, quote_plus
 
 import numpy as np
 import requests
 from gql import GraphQLRequest
 from gql.transport.exceptions import TransportConnectionFailed, TransportError
 from gql.transport.requests import RequestsHTTPTransport
-from pydantic import SecretStr
-from requests.auth import AuthBase
 
 from scripts.shopify.answers import Answer, ShopifyError
 from scripts.shopify.budget import Budget
+from scripts.shopify.credentials import Credentials
 from scripts.shopify.documents import load
 from scripts.shopify.settings import Settings
 from scripts.shopify.storage import Storage
 
 log = logging.getLogger(__name__)
-
-RENEW_EARLY = 300.0
-"""Seconds before its expiry at which a granted token is replaced."""
-
-
-class _TokenAuth(AuthBase):
-    """Puts the token on each request; holds it as a secret, so that no repr of the transport can show it."""
-
-    def __init__(self, token: SecretStr | None):
-        self.token = token
-        self.expires_at = float("inf")
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.token is not None:
-            request.headers["X-Shopify-Access-Token"] = self.token.get_secret_value()
-        return request
 
 
 class ShopifyClient:
@@ -76,13 +54,12 @@ class ShopifyClient:
         self.sleep, self.clock, self._rng = sleep, clock, rng or np.random.default_rng()
         self.budget = Budget(sleep, clock)
         self._attempts, self._timeout = attempts, timeout
-        self._auth = _TokenAuth(settings.access_token)
-        self._secrets = [secret for secret in (settings.access_token, settings.client_secret) if secret]
+        self._credentials = Credentials(settings, self._send_bare, _is_lost, sleep, clock, self._rng, attempts)
         self._access: tuple[str, frozenset[str]] | None = None
         # Without redirects: requests would carry the token header over to whatever host it is sent to.
         self._transport = RequestsHTTPTransport(
             f"{settings.store_url}/admin/api/{settings.api_version}/graphql.json",
-            auth=self._auth,
+            auth=self._credentials,
             timeout=timeout,
             allow_redirects=False,
         )
@@ -135,26 +112,25 @@ class ShopifyClient:
         answer, attempt, renewed = Answer(), 0, False
         while attempt < self._attempts:
             attempt += 1
-            if self._auth.token is None or self.clock() >= self._auth.expires_at:
-                self._grant_token()
+            self._credentials.ensure()
             if "THROTTLED" not in answer.codes:  # that wait is over
                 self.budget.wait_for(name, page_size)
             answer = self._send(request)
             if answer.cost or answer.interrupted:
                 self.budget.note(name, page_size, answer.cost)
-            if answer.status == 401 and self.settings.access_token is None and not renewed:
-                self._auth.token, renewed = None, True
+            if answer.status == 401 and not renewed and self._credentials.discard():
+                renewed = True
                 continue
             wait = answer.wait_before_repeat(repeatable, attempt, self._rng)
             if wait is None or attempt == self._attempts:
                 break
-            log.info("%s: %s; waiting %.1f s", name, self._redact(answer.reason), wait)
+            log.info("%s: %s; waiting %.1f s", name, self._credentials.redact(answer.reason), wait)
             self.sleep(wait)
         if failure := answer.failure(self.settings.api_version):
             message, code, user_errors = failure
             tries = f" (after {attempt} attempts)" if attempt > 1 else ""
             unknown = document.is_mutation and answer.interrupted
-            raise ShopifyError(self._redact(f"{name}: {message}{tries}"), code, user_errors, unknown)
+            raise ShopifyError(self._credentials.redact(f"{name}: {message}{tries}"), code, user_errors, unknown)
         if reason := answer.headers.get("X-Shopify-API-Deprecated-Reason"):
             log.warning("%s uses something deprecated: %s", name, reason)
         return dict(answer.data or {})
@@ -261,45 +237,7 @@ class ShopifyClient:
     def _send_bare(self, method: str, url: str, **arguments: Any) -> requests.Response:
         """Sends a request with neither the token nor a netrc entry, and follows no redirect."""
         arguments = {"timeout": self._timeout, "allow_redirects": False, **arguments}
-        return self._session.request(method, url, auth=_TokenAuth(None), **arguments)
-
-    def _redact(self, text: str) -> str:
-        for secret in self._secrets:
-            plain = secret.get_secret_value()
-            for written in (plain, quote(plain, safe=""), quote_plus(plain)):
-                text = text.replace(written, "***")
-        return text
-
-    def _grant_token(self) -> None:
-        """Trades client id and secret for a token, kept in memory only."""
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.settings.client_id,
-            "client_secret": self.settings.client_secret.get_secret_value() if self.settings.client_secret else "",
-        }
-        url = f"{self.settings.store_url}/admin/oauth/access_token"
-        problem = ""
-        for attempt in range(1, self._attempts + 1):
-            try:
-                response = self._send_bare("POST", url, data=form)
-            except requests.RequestException as error:
-                status, document, problem = 0, {}, str(error)
-            else:
-                status, document = response.status_code, _json_object(response)
-                problem = f"HTTP {status} {document.get('error', '')} {document.get('error_description', '')}".strip()
-            if status == 200 and document.get("access_token"):
-                self._auth.token = SecretStr(str(document["access_token"]))
-                self._secrets.append(self._auth.token)  # renewed ones stay: an echo may come late
-                self._auth.expires_at = self.clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
-                return
-            if attempt == self._attempts or not (status in (0, 429) or status >= 500):
-                break
-            self.sleep(min(30.0, 0.5 * 2**attempt) * self._rng.uniform(1.0, 1.25))
-        raise ShopifyError(
-            f"Shopify granted no token for client id {self.settings.client_id}: {self._redact(problem)}. Check the id, "
-            "the secret, and that the app is installed on a shop of the app's own organisation",
-            code="UNAUTHORIZED",
-        )
+        return self._session.request(method, url, auth=_no_auth, **arguments)
 
 
 def _is_lost(cause: BaseException | None) -> bool:
@@ -308,9 +246,5 @@ def _is_lost(cause: BaseException | None) -> bool:
     return isinstance(cause, broken) and not isinstance(cause, requests.exceptions.SSLError)
 
 
-def _json_object(response: requests.Response) -> dict[str, Any]:
-    try:
-        document = response.json()
-    except requests.JSONDecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request

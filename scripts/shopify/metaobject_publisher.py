@@ -98,6 +98,8 @@ class Publisher:
             while len(pending):
                 pending = self._round(pending)
         result = self.result
+        for rows in (result.without_products, *result.failed.values()):
+            rows.sort()
         accounted = result.published + len(result.without_products) + result.num_failed
         if accounted != len(self._shoppers):
             raise ShopifyError(f"of {len(self._shoppers)} shoppers {accounted} are accounted for; publish again")

@@ -36,16 +36,8 @@ from training.data.inventory import (
 AUTOMATIC_COLLECTIONS: Final = frozenset({"frontpage", "all"})
 """Handles of collections that every shop has and that say nothing about a product."""
 
-ATTRIBUTES: Final = {
-    "price": "price",
-    "price_band": "price_band",
-    "vendor": "vendor",
-    "type": "product_type",
-    "status": "status",
-    "tags": "tags",
-    "collections": "collections",
-}
-"""Names of the command line -> keys of a record."""
+ATTRIBUTES: Final = ("price", "price_band", "vendor", "product_type", "status", "tags", "collections")
+"""What records may have besides id, handle, title and category."""
 NAMED_TAGS: Final = "named_tags"
 """Stands for the attributes that `populate_inventory` wrote as tags `name:value`."""
 
@@ -140,14 +132,14 @@ def product_record(product: Mapping[str, Any], category_from: str = "collections
 
 def _with_attributes(inventory: Inventory, attributes: Collection[str]) -> Inventory:
     """Returns the inventory with the chosen attributes only; prices become bands here, where all are known."""
-    left_out = {key for name, key in ATTRIBUTES.items() if name not in attributes}
-    known = _KEYS | set(ATTRIBUTES.values())
+    own = _KEYS | set(ATTRIBUTES)
+    left_out = set(ATTRIBUTES) - set(attributes)
     bands = price_bands([record["price"] for record in inventory.products]) if "price_band" in attributes else None
     records: list[dict[str, Any]] = []
     for number, record in enumerate(inventory.products):
         full = record | ({"price_band": bands[number]} if bands else {})
         named = NAMED_TAGS in attributes
-        records.append({key: value for key, value in full.items() if key not in left_out and (named or key in known)})
+        records.append({key: value for key, value in full.items() if key not in left_out and (named or key in own)})
     return replace(inventory, products=tuple(records))
 
 
@@ -173,7 +165,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help=f"which attributes come along, of {', '.join((*ATTRIBUTES, NAMED_TAGS))} (default: all but price_band)",
     )
-    parser.add_argument("--category-from", choices=("collections", "product_type"), default="collections")
+    parser.add_argument(
+        "--category-from",
+        choices=("collections", "product_type"),
+        default="collections",
+        help="what a product's category is, where it has both (default: the collection made first)",
+    )
     parser.add_argument(
         "--bulk",
         choices=("auto", "always", "never"),

@@ -137,12 +137,12 @@ def _complaints(done: Publication) -> list[str]:
         gids = [f"gid://shopify/Product/{number}" for number in sorted(result.unknown)]
         lines.append(f"warning: {len(gids)} products are not in the shop and were left out: {_listed(gids)}")
     if result.without_products:
-        rows = _listed(sorted(result.without_products))
+        rows = _listed(result.without_products)
         lines.append(f"warning: {len(result.without_products)} shoppers have no products left: row {rows}")
     lines += [f"error: {problem}" for problem in file.problems]
     if file.bad > len(file.problems):
         lines.append(f"error: and {file.bad - len(file.problems)} more rows that cannot be used")
-    lines += [f"error: row {_listed(sorted(rows))}: {reason}" for reason, rows in list(result.failed.items())[:_SHOWN]]
+    lines += [f"error: row {_listed(rows)}: {reason}" for reason, rows in list(result.failed.items())[:_SHOWN]]
     if len(result.failed) > _SHOWN:
         lines.append(f"error: and {len(result.failed) - _SHOWN} more reasons")
     return lines

@@ -89,26 +89,26 @@ def metaobjects_to_remove(client: ShopifyClient) -> Removal | None:
     return Removal(found["id"], f"metaobject definition {METAOBJECT_TYPE}", f"with its {count} entries")
 
 
-def remove_product(client: ShopifyClient, removal: Removal) -> bool:
-    """Deletes a product; returns whether it was there still.
+def remove_product(client: ShopifyClient, removal: Removal) -> None:
+    """Deletes a product; one that is gone already is as good.
 
     Raises:
         ShopifyError: It was refused, or Shopify does not answer.
     """
-    return _remove(client, "product_delete", {"id": removal.id})
+    _remove(client, "product_delete", {"id": removal.id})
 
 
-def remove_collection(client: ShopifyClient, removal: Removal) -> bool:
-    """Deletes a collection, not its products; returns whether it was there still.
+def remove_collection(client: ShopifyClient, removal: Removal) -> None:
+    """Deletes a collection, not its products; one that is gone already is as good.
 
     Raises:
         ShopifyError: It was refused, or Shopify does not answer.
     """
-    return _remove(client, "collection_delete", {"id": removal.id})
+    _remove(client, "collection_delete", {"id": removal.id})
 
 
-def remove_metaobjects(client: ShopifyClient, removal: Removal) -> bool:
-    """Deletes our metaobjects, waits until they are gone, then their definition; returns whether it was there still.
+def remove_metaobjects(client: ShopifyClient, removal: Removal) -> None:
+    """Deletes our metaobjects, waits until they are gone, then deletes their definition.
 
     Args:
         client: Client of the shop; needs `write_metaobjects` and `write_metaobject_definitions`.
@@ -117,16 +117,12 @@ def remove_metaobjects(client: ShopifyClient, removal: Removal) -> bool:
     Raises:
         ShopifyError: It was refused, took too long, or Shopify does not answer.
     """
-    answer: Mapping[str, Any] = {}
-    try:
-        answer = client.execute("metaobject_bulk_delete", {"type": METAOBJECT_TYPE}, repeatable=True)
-    except ShopifyError as error:
-        if not _is_gone(error):
-            raise
+    answer = _remove(client, "metaobject_bulk_delete", {"type": METAOBJECT_TYPE})
     job = answer["metaobjectBulkDelete"]["job"] if answer else None
     for wait in JOB_WAITS:
         if job is None or job["done"]:
-            return _remove(client, "metaobject_definition_delete", {"id": removal.id})
+            _remove(client, "metaobject_definition_delete", {"id": removal.id})
+            return
         client.sleep(wait)
         job = client.execute("job", {"id": job["id"]})["job"]
     raise ShopifyError(f"{removal.name}: its entries are still being deleted; start again later", code="UNFINISHED")
@@ -142,18 +138,14 @@ def _own_products(client: ShopifyClient, gid: str) -> str:
     return f"{own} {more}products without our tag are in it; they stay in the shop" if own or more else ""
 
 
-def _remove(client: ShopifyClient, name: str, variables: Mapping[str, Any]) -> bool:
+def _remove(client: ShopifyClient, name: str, variables: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the answer, or None where there was nothing to delete (any more)."""
     try:
-        client.execute(name, variables, repeatable=True)
+        return client.execute(name, variables, repeatable=True)
     except ShopifyError as error:
-        if not _is_gone(error):
+        gone = (
+            item.get("code") == "RECORD_NOT_FOUND" or "does not exist" in item["message"] for item in error.user_errors
+        )
+        if not error.user_errors or not all(gone):
             raise
-        return False
-    return True
-
-
-def _is_gone(error: ShopifyError) -> bool:
-    """Whether the only complaint is that there is nothing to delete (any more)."""
-    return bool(error.user_errors) and all(
-        item.get("code") == "RECORD_NOT_FOUND" or "does not exist" in item["message"] for item in error.user_errors
-    )
+        return None

@@ -12,6 +12,8 @@ from scripts.shopify.inventory import slugify
 from scripts.shopify.marks import MARK_METAFIELD
 from training.data.inventory import Inventory, InventoryError
 
+_ATTEMPTS = 5
+
 
 @dataclass(frozen=True)
 class CollectionResult:
@@ -79,14 +81,21 @@ def ensure_collection(
 def _create(client: ShopifyClient, title: str, handle: str, publications: Sequence[str]) -> dict[str, Any]:
     """Returns the new collection as a look-up would."""
     variables = {"collection": {"title": title, "handle": handle, "metafields": [MARK_METAFIELD]}}
-    try:
-        made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
-    except ShopifyError as error:
-        # The answer was lost, the collection perhaps not: sending it again could make a second one.
-        found = lookup(client, "collection_by_handle", handle, publications) if error.outcome_unknown else None
-        if found is None:
-            raise
-        return found
-    if made["handle"] != handle:
-        raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
-    return {"id": made["id"], "unpublished": list(publications)}
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
+        except ShopifyError as error:
+            if not error.outcome_unknown:
+                raise
+            # The answer was lost, the collection perhaps not: sent again unseen, it could make a second one.
+            found = lookup(client, "collection_by_handle", handle, publications)
+            if found is not None:
+                return found
+            if attempts == _ATTEMPTS:
+                raise
+            continue
+        if made["handle"] != handle:
+            raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
+        return {"id": made["id"], "unpublished": list(publications)}

@@ -156,12 +156,16 @@ def needed_scopes(api: Published, text: str) -> dict[str, frozenset[str]]:
             self._note(node.type_condition.name.value)
 
         def _note(self, type_: str, name: str | None = None) -> None:
-            scopes = frozenset(_SCOPE.findall(api.access.get((type_, name), "").split("Also:")[0]))
-            if scopes:
+            if scopes := named_scopes(api, type_, name):
                 found[f"{type_}.{name}" if name else type_] = scopes
 
     visit(parse(text), TypeInfoVisitor(info, Reader()))
     return found
+
+
+def named_scopes(api: Published, type_: str, name: str | None = None) -> frozenset[str]:
+    """Returns the scopes, one of which will do, that Shopify's text about a type or one of its fields names."""
+    return frozenset(_SCOPE.findall(api.access.get((type_, name), "").split("Also:")[0]))
 
 
 def with_implied(scopes: Any) -> set[str]:

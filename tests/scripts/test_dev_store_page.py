@@ -19,6 +19,7 @@ from scripts.shopify.dev_store.page_liquid import (
     section_settings,
     section_source,
 )
+from scripts.shopify.dev_store.page_shop import price_text
 from scripts.shopify.marks import METAOBJECT_FIELD, METAOBJECT_TYPE
 from scripts.shopify.settings import API_VERSION
 from scripts.shopify.shopper_ids import ShopperIds
@@ -206,9 +207,22 @@ def test_the_page_offers_shoppers_who_have_recommendations(store, shop_environme
 def test_the_cookie_comes_and_goes(store):
     status, headers, _ = fetch(store, f"/?shopper={VISITOR}")
     assert (status, headers["Location"]) == (302, "/")
-    assert headers["Set-Cookie"].startswith(f"slirec_shopper={VISITOR};")
+    assert f"slirec_shopper={VISITOR}; Path=/; SameSite=Lax" in headers.get_all("Set-Cookie")
     assert "Visitor 01234567" in fetch(store, "/", cookie=f"slirec_shopper={VISITOR}")[2]
-    assert "Max-Age=0" in fetch(store, "/?shopper=none")[1]["Set-Cookie"]
+    forgotten = [line for line in fetch(store, "/?shopper=none")[1].get_all("Set-Cookie") if "slirec_shopper=;" in line]
+    assert "Max-Age=0" in forgotten[0]
+
+
+def test_a_customer_stays_signed_in_until_signing_out(store):
+    headers = fetch(store, "/?customer=7")[1]
+    assert headers["Set-Cookie"].startswith("dev_store_customer=7; HttpOnly")
+    kept = "dev_store_customer=7"
+    assert "Signed in as customer 7" in fetch(store, "/", cookie=kept)[2]
+    assert "Signed in as customer 8" in fetch(store, "/?customer=8", cookie=kept)[2]
+    for query in ("?customer=", "?shopper=none"):
+        assert "dev_store_customer=; " in ", ".join(fetch(store, f"/{query}", cookie=kept)[1].get_all("Set-Cookie"))
+    assert "Not signed in" in fetch(store, "/?customer=", cookie=kept)[2]
+    assert "Not signed in" in fetch(store, "/", cookie="dev_store_customer=<b>")[2]
 
 
 @pytest.mark.parametrize(
@@ -234,12 +248,17 @@ def test_a_secret_in_the_query_is_not_used(store, shop_environment):
     assert attributes["data-handle"] == hmac_sha256(hmac_sha256(CUSTOMER, HMAC_SECRET), HMAC_SECRET)
 
 
+def test_prices_on_the_page():
+    assert price_text({"amount": "1234.5", "currencyCode": "EUR"}) == "1,234.50 EUR"
+    assert price_text({"amount": "1200.0", "currencyCode": "JPY"}) == "1,200 JPY"
+
+
 def test_product_page(store):
     add_product(store, "Rock & Roll <b>Shoes</b>", price="12.50")
     add_product(store, "Hidden", published=False)
     status, headers, html = fetch(store, "/products/rock-roll-b-shoes-b")
     assert status == 200 and "Content-Security-Policy" in headers
-    assert "<h1>Rock &amp; Roll &lt;b&gt;Shoes&lt;/b&gt;</h1>" in html and "12.5" in html
+    assert "<h1>Rock &amp; Roll &lt;b&gt;Shoes&lt;/b&gt;</h1>" in html and "12.50 USD" in html
     assert Tags(html).of("slirec-recommendations")[0]["data-viewed"] == "rock-roll-b-shoes-b"
     assert fetch(store, "/products/hidden")[0] == 404
     assert fetch(store, "/products/%3Cscript%3E")[0] == 404

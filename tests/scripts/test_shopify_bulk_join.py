@@ -5,6 +5,8 @@ import tracemalloc
 
 import pytest
 from graphql import parse, print_ast
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.bulk_documents import Connection, bulk_text, inline_variables, root_connection
@@ -116,6 +118,18 @@ def test_children_anywhere_in_the_file_come_to_their_parents():
         {**second, "lineItems": {"nodes": [{**kind, "id": f"gid://shopify/LineItem/{n}"} for n in (9, 8)]}},
         {**third, "lineItems": {"nodes": []}},
     ]
+
+
+@given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=12), st.randoms())
+def test_order_of_the_file_does_not_matter(count, parents, random):
+    owners = [order(parent % count)["id"] for parent in parents]
+    nodes = [order(number) for number in range(count)] + [item(number, owner) for number, owner in enumerate(owners)]
+    random.shuffle(nodes)
+    joined = list(join_lines(lines(*nodes), ITEMS, {}, root_count=count))
+    assert [node["id"] for node in joined] == [node["id"] for node in nodes if "__parentId" not in node]
+    for node in joined:
+        expected = [child["id"] for child in nodes if child.get("__parentId") == node["id"]]
+        assert [child["id"] for child in node["lineItems"]["nodes"]] == expected
 
 
 def test_several_connections_are_told_apart_by_type_and_go_three_deep():

@@ -5,8 +5,11 @@ from scripts.shopify import cleanup as cleanup_module
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.cleanup import cleanup, main
 from scripts.shopify.client import ShopifyClient
+from scripts.shopify.dev_store.faults import DEFAULT
+from scripts.shopify.inventory import catalogue_inventory
 from scripts.shopify.marks import MARK_TAG, METAOBJECT_FIELD, METAOBJECT_TYPE
 from scripts.shopify.populate_inventory import populate
+from scripts.shopify.prepare_inventory_snapshot import read_inventory
 from training.data.inventory import inventory_from_records
 
 SHOP = "local-dev-store.myshopify.com"
@@ -122,6 +125,26 @@ def test_lost_answers_and_other_hands_do_no_harm(shop, client):
     assert sorted(products(shop)) == ["own", "own-hat"]
     assert list(collections(shop)) == ["toys"]
     assert shop.state.count("Metaobject") == 2
+
+
+def test_faults_in_every_tenth_request_of_populate_snapshot_and_cleanup(store, client, fake_time):
+    provided = catalogue_inventory()
+    populate(client, provided)
+    expected = contents(store)
+    cleanup(client, delete=True)
+    store.set_plan("standard")
+    store.faults.every(10, [name for name in DEFAULT if name not in ("slow", "cut")])
+    result = populate(client, provided)
+    assert (result.created, result.collections_created, result.published, result.failed) == (240, 10, 250, ())
+    assert contents(store) == expected
+    handles = tuple(record["handle"] for record in provided.products)
+    documents = [read_inventory(client, bulk=way) for way in ("never", "always")]
+    assert [inventory.handles for inventory in documents] == [handles, handles]
+    assert documents[0].document() == documents[1].document()
+    result = cleanup(client, delete=True)
+    assert (result.products, result.collections, result.failed) == (240, 10, [])
+    assert contents(store) == ({}, {})
+    assert sum(store.faults.injected.values()) > 100
 
 
 def test_stopped_anywhere_and_started_again_ends_the_same(store, client, monkeypatch):

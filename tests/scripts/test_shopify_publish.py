@@ -179,14 +179,17 @@ def test_refusals_that_are_no_product_s_fault(store, client, products, tmp_path)
 def test_a_refusal_that_blames_products_which_are_there(store, client, products, tmp_path):
     rows = [("ann", [*products, GONE[0]]), ("bob", products[:5])]
     shoppers = read_recommendations(file_of(tmp_path, rows), IDS, 16).shoppers
-    definition = """mutation { metaobjectDefinitionCreate(definition: {type: "%s", fieldDefinitions: [{key: "products",
-        type: "list.product_reference", validations: [{name: "list.max", value: "8"}]}]}) { userErrors { message } } }"""
-    assert store.execute(definition % METAOBJECT_TYPE)["data"]["metaobjectDefinitionCreate"]["userErrors"] == []
+    definition = """mutation ($type: String!) { metaobjectDefinitionCreate(definition: {type: $type, fieldDefinitions: [
+        {key: "products", type: "list.product_reference", validations: [{name: "list.max", value: "8"}]}
+    ]}) { userErrors { message } } }"""
+    assert (
+        store.execute(definition, {"type": METAOBJECT_TYPE})["data"]["metaobjectDefinitionCreate"]["userErrors"] == []
+    )
     for bulk in ("always", "never"):
         result = Publisher(client, shoppers, 16, bulk).publish()
         assert (result.published, result.unknown) == (1, {99999})
         assert result.failed == {"Value has more than 8 elements. (INVALID_VALUE)": [1]}
-    with pytest.raises(ShopifyError, match="storefront access should be PUBLIC_READ, is NONE; .* takes at most 8"):
+    with pytest.raises(ShopifyError, match=r"storefront access should be PUBLIC_READ, is NONE; .* takes at most 8"):
         publish_recommendations(client, tmp_path / "recommendations.jsonl", IDS)
 
 
@@ -200,7 +203,7 @@ def test_stopped_anywhere_and_started_again(store, client, products, tmp_path, b
     for number in rng.choice(np.arange(1, requests), 12, replace=False):
         for handle in entries(store):
             gid = store.state.find("Metaobject", f"{METAOBJECT_TYPE}/{handle}")["id"]
-            store.execute('mutation { metaobjectDelete(id: "%s") { deletedId } }' % gid)
+            store.execute("mutation ($id: ID!) { metaobjectDelete(id: $id) { deletedId } }", {"id": gid})
         assert entries(store) == {}
         with pytest.raises(KeyboardInterrupt), interrupted_at(int(number), after=bool(number % 2)):
             publish_recommendations(client, path, IDS, bulk=bulk)
@@ -230,7 +233,7 @@ def test_k_and_bulk_are_checked(client, tmp_path):
             publish_recommendations(client, tmp_path / "a.jsonl", IDS, k=k)
     with pytest.raises(ValueError, match="`bulk` should be one of auto, always, never"):
         Publisher(client, None, 16, "sometimes")
-    with pytest.raises(RecommendationFileError, match="at least one usable row. Received: 1 rows: row 1: `userId`"):
+    with pytest.raises(RecommendationFileError, match=r"at least one usable row. Received: 1 rows: row 1: `userId`"):
         publish_recommendations(client, file_of(tmp_path, [("", [])]), IDS)
 
 

@@ -6,9 +6,10 @@ from functools import cache
 
 import pytest
 from conftest import require
-from graphql import GraphQLSchema, build_schema, parse
+from graphql import GraphQLSchema, build_schema, get_named_type, parse, validate_schema
 from shopify_schema import (
     document_problems,
+    named_scopes,
     needed_scopes,
     operations,
     published,
@@ -18,12 +19,13 @@ from shopify_schema import (
 
 from scripts.shopify.bulk_documents import bulk_text, inline_variables
 from scripts.shopify.dev_store.bulk_rules import mutation_problems, query_problems
+from scripts.shopify.dev_store.engine import load_resolvers, sdl
+from scripts.shopify.dev_store.registry import RESOLVERS
 from scripts.shopify.documents import QUERIES, load
 from scripts.shopify.fetch_schema import is_fetched
 from scripts.shopify.settings import API_VERSION
 
 SHOPIFY = QUERIES.parent
-SDL = SHOPIFY / "dev_store" / "sdl"
 DOCUMENTS = sorted(path.stem for path in QUERIES.glob("*.graphql"))
 COMMANDS = (
     "populate_inventory",
@@ -45,9 +47,7 @@ def text_of(name: str) -> str:
 
 @cache
 def dev_store_schema(api: str) -> GraphQLSchema:
-    files = sorted(SDL.glob("*.graphql"))
-    wanted = [path for path in files if (path.stem == "storefront") == (api == "storefront")]
-    return build_schema("\n".join(path.read_text(encoding="utf-8") for path in wanted))
+    return build_schema(sdl(api), assume_valid=True)
 
 
 def theme_script() -> str:
@@ -148,9 +148,23 @@ def test_the_theme_asks_the_storefront_api_for_what_it_has():
 
 @pytest.mark.parametrize("api", ["admin", "storefront"])
 def test_the_dev_store_is_a_true_subset_of_shopify(api):
-    schema = dev_store_schema(api)
+    schema = build_schema(sdl(api))
+    assert [error.message for error in validate_schema(schema)] == []
     assert subset_problems(schema, published(api).schema) == []
     assert len(schema.query_type.fields) >= 2
+
+
+def test_the_dev_store_asks_for_the_scopes_that_shopify_asks_for():
+    api, checked = published("admin"), 0
+    load_resolvers()
+    for (owner, name), entry in RESOLVERS["admin"].items():
+        if owner in ("QueryRoot", "Mutation"):
+            type_ = get_named_type(api.schema.type_map[owner].fields[name].type)
+            item = get_named_type(type_.fields["nodes"].type) if type_.name.endswith("Connection") else type_
+            for needed in (named_scopes(api, owner, name), named_scopes(api, item.name)):
+                checked += bool(needed)
+                assert not needed or needed & with_implied(entry.scopes), (owner, name)
+    assert checked > 10
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -130,7 +130,7 @@ def test_chosen_attributes(unruly, client, tmp_path):
     assert main([str(path), "--attributes"]) == 0
     assert [set(record) for record in load_inventory(path).products] == [needed] * 6
     assert load_inventory(path).category_of["cap"] == "Sale"
-    assert main([str(path), "--attributes", "type", "vendor", "price_band"]) == 0
+    assert main([str(path), "--attributes", "product_type", "vendor", "price_band"]) == 0
     *_, ours = load_inventory(path).products
     assert ours == {key: ours[key] for key in needed} | {
         "product_type": "Toys",
@@ -185,7 +185,7 @@ def test_interrupted_snapshot_leaves_the_old_one(store, tmp_path, inventory, mon
     elif end == "while writing":
         monkeypatch.setattr("os.fsync", no_space)
     else:
-        store.faults.script(None, None, None, "bulk failed")
+        store.faults.every(1, ["bulk failed"])
     assert main([str(path), "--bulk", "always" if end == "bulk failed" else "never"]) == (
         130 if end == "stopped" else 1
     )

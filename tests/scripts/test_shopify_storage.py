@@ -10,11 +10,13 @@ from email.parser import BytesParser
 import numpy as np
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.storage import Storage
+from scripts.shopify.storage import Storage, _split
 
 URL = "https://storage.example.com/bulk/1.jsonl?signature=5ecret"
 
@@ -151,6 +153,24 @@ def test_broken_download_goes_on_where_it_stopped(fake_time):
     )
     assert list(storage(fake_time, server).lines(URL)) == ['{"a":1}', '{"b":2}', '{"c":3}']
     assert len(fake_time.waits) == 3
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.lists(st.tuples(st.integers(0, 300), st.booleans())))
+def test_download_is_whole_wherever_it_was_cut(lengths, cuts):
+    expected = [f'{{"{number}":"{"x" * length}"}}' for number, length in enumerate(lengths)]
+    whole = "".join(f"{line}\n" for line in expected).encode()
+    pieces = [response(200, Broken(whole[:at]) if breaks else whole[: min(at, len(whole) - 2)]) for at, breaks in cuts]
+    files = Storage(
+        Server(*pieces, response(200, whole)), is_lost, None, lambda _: None, np.random.default_rng(7), len(cuts) + 1
+    )
+    assert list(files.lines(URL, count=len(expected))) == expected
+
+
+@given(st.lists(st.text("ab{}", max_size=5)), st.integers(1, 7))
+def test_lines_do_not_depend_on_how_they_come(texts, size):
+    body = "".join(f"{text}\n" for text in texts).encode()
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    assert [line.decode() for line in _split(chunks)] == [text for text in texts if text]
 
 
 def test_download_cut_at_a_line_end_is_told_by_the_count(fake_time):

@@ -128,7 +128,7 @@ class Page:
         return self.js(
             """return [...document.querySelectorAll('.slirec__card')].filter(c => c.checkVisibility()).map(c => ({
                 title: c.querySelector('a').textContent, path: c.querySelector('a').getAttribute('href'),
-                text: c.innerText.split('\\n')}))"""
+                text: c.innerText.split('\\n').filter(line => line)}))"""
         )
 
     def titles(self) -> list[str]:
@@ -171,6 +171,7 @@ def shop_page(driver: webdriver.Chrome, store) -> Iterator[Page]:
         yield page
     finally:
         page.forget_scripts()
+        driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
 def visit(page: Page, query: str = "", **size) -> Page:

@@ -10,6 +10,7 @@ from typing import Any
 
 PLANS = {"standard": (2000, 100), "advanced": (4000, 200), "plus": (20000, 1000), "enterprise": (40000, 2000)}
 """Shopify plan -> points that the bucket holds, points restored a second."""
+_ROUNDING = 1e-3  # of a clock that counts since 1970, times the rate
 
 
 class Bucket:
@@ -38,7 +39,7 @@ class Bucket:
     def take(self, points: float) -> bool:
         """Takes points for a request; returns whether there were enough, and takes none where there were not."""
         with self._lock:
-            if self._restore() < points:
+            if self._restore() < points - _ROUNDING:
                 return False
             self._level -= points
             return True

@@ -68,7 +68,8 @@ def run_query(source: Any, info: Any, query: str, groupObjects: bool) -> Json:
     operation = new_operation(context.state, "QUERY", query, context.now())
     number = split_gid(operation["id"])[1]
     batches = query_batches(context, query, groupObjects, seed=number)
-    _start(context, worker, operation, batches, context.store.faults.take_bulk_failure())
+    fails = context.store.faults.take_bulk_failure()
+    _start(context, worker, operation, batches, fails=fails, cut=fails)
     return {"bulkOperation": operation, "userErrors": []}
 
 
@@ -87,13 +88,13 @@ def run_mutation(
     operation = new_operation(context.state, "MUTATION", mutation, context.now())
     fails = context.store.faults.take_bulk_failure()
     batches = mutation_batches(context.store, context.scopes, mutation, path, _half_of(path) if fails else None)
-    _start(context, worker, operation, batches, fails)
+    _start(context, worker, operation, batches, fails=fails)
     return {"bulkOperation": operation, "userErrors": []}
 
 
-def _start(context: Context, worker: Worker, operation: Json, batches: Iterator[Any], fails: bool) -> None:
+def _start(context: Context, worker: Worker, operation: Json, batches: Iterator[Any], **failure: bool) -> None:
     path = result_path(worker.folder, operation["id"])
-    steps = carry_out(context.state, operation["id"], batches, path, context.now, fails=fails)
+    steps = carry_out(context.state, operation["id"], batches, path, context.now, **failure)
     worker.submit(operation["id"], steps)
 
 

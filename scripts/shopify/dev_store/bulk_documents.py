@@ -1,7 +1,6 @@
 """Reads the documents of bulk operations, and rewrites a bulk query so that it can be carried out page by page."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +10,14 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLSchema,
     InlineFragmentNode,
+    Node,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     get_named_type,
     is_composite_type,
     parse,
+    print_ast,
 )
 
 PAGING = ("first", "last", "after", "before")
@@ -128,13 +129,10 @@ def plan_query(schema: GraphQLSchema, text: str) -> QueryPlan:
         text: The query.
     """
     document = parse(text)
-    operation = the_operation(document)
     rewriter = _Rewriter(schema, Fragments(document))
-    selected, _ = rewriter.rewrite(schema.query_type, operation.selection_set.selections, (), outermost=True)
-    declared = "".join(f"$first{each.number}: Int, $after{each.number}: String, " for each in rewriter.outer)
-    rewritten = copy(the_operation(parse(f"query ({declared}) {{ shop {{ id }} }}")))
-    rewritten.selection_set = selected
-    return QueryPlan(DocumentNode(definitions=(rewritten,)), tuple(rewriter.outer))
+    selected, _ = rewriter.rewrite(schema.query_type, the_operation(document).selection_set.selections, (), True)
+    declared = ", ".join(f"$first{each.number}: Int, $after{each.number}: String" for each in rewriter.outer)
+    return QueryPlan(parse(f"query ({declared}) {selected}"), tuple(rewriter.outer))
 
 
 class _Rewriter:
@@ -146,7 +144,8 @@ class _Rewriter:
 
     def rewrite(
         self, owner: Any, selections: Iterable[SelectionNode], path: tuple[str, ...], outermost: bool
-    ) -> tuple[SelectionSetNode, Shape]:
+    ) -> tuple[str, Shape]:
+        """Returns a selection set as text, and where its connections are."""
         rewritten, shape = [], Shape()
         for selection in selections:
             if isinstance(selection, FieldNode):
@@ -157,45 +156,45 @@ class _Rewriter:
             condition = inner.type_condition
             type_ = self._schema.get_type(condition.name.value) if condition else owner
             selected, inner_shape = self.rewrite(type_, inner.selection_set.selections, path, outermost)
-            directives = selection.directives
-            rewritten.append(
-                InlineFragmentNode(type_condition=condition, directives=directives, selection_set=selected)
-            )
+            on = f"on {condition.name.value} " if condition else ""
+            rewritten.append(f"... {on}{_texts(selection.directives)} {selected}")
             shape.connections.update(inner_shape.connections)
             shape.objects.update(inner_shape.objects)
-        return SelectionSetNode(selections=tuple(rewritten)), shape
+        return f"{{ {' '.join(rewritten)} }}", shape
 
-    def _field(
-        self, owner: Any, selected: FieldNode, path: tuple[str, ...], outermost: bool, shape: Shape
-    ) -> FieldNode:
+    def _field(self, owner: Any, selected: FieldNode, path: tuple[str, ...], outermost: bool, shape: Shape) -> str:
         name = selected.name.value
         key = selected.alias.value if selected.alias else name
         type_ = None if name.startswith("__") else get_named_type(owner.fields[name].type)
         if type_ is None or not is_composite_type(type_):
-            return selected
-        node = copy(selected)
+            return print_ast(selected)
         if not is_connection(type_):
-            inner = selected.selection_set.selections
-            node.selection_set, below = self.rewrite(type_, inner, (*path, key), outermost)
+            inner, below = self.rewrite(type_, selected.selection_set.selections, (*path, key), outermost)
             if below:
                 shape.objects[key] = below
-            return node
+            return f"{key}: {name}{_arguments(selected.arguments)} {_texts(selected.directives)} {inner}"
         nodes = self._fragments.nodes(self._schema, owner, selected)
         inner = [each for found in nodes for each in found.selection_set.selections]
-        node_selection, below = self.rewrite(item_type(type_), inner, (), outermost=False)
+        node_selection, below = self.rewrite(item_type(type_), inner, (), False)
         shape.connections[key] = below
-        paging, arguments = "", ""
+        kept = [argument for argument in selected.arguments or () if argument.name.value not in PAGING]
+        own, paging = [], ""
         if outermost:
             number = len(self.outer)
             self.outer.append(Outer((*path, key), below, number))
-            paging, arguments = " pageInfo { hasNextPage endCursor }", f"(first: $first{number}, after: $after{number})"
-        wrapper = the_operation(parse(f"{{ x{arguments} {{ edges {{ node {{ id }} }}{paging} }} }}"))
-        frame = wrapper.selection_set.selections[0]
-        frame.selection_set.selections[0].selection_set.selections[0].selection_set = node_selection
-        kept = [argument for argument in selected.arguments or () if argument.name.value not in PAGING]
-        node.arguments = (*kept, *(frame.arguments or ()))
-        node.selection_set = frame.selection_set
-        return node
+            own, paging = [f"first: $first{number}", f"after: $after{number}"], " pageInfo { hasNextPage endCursor }"
+        arguments = _arguments(kept, own)
+        content = f"{{ edges {{ node {node_selection} }}{paging} }}"
+        return f"{key}: {name}{arguments} {_texts(selected.directives)} {content}"
+
+
+def _texts(nodes: Iterable[Node] | None) -> str:
+    return " ".join(print_ast(node) for node in nodes or ())
+
+
+def _arguments(nodes: Iterable[Node] | None, more: Iterable[str] = ()) -> str:
+    texts = [*(print_ast(node) for node in nodes or ()), *more]
+    return f"({', '.join(texts)})" if texts else ""
 
 
 def objects_of(node: Mapping[str, Any], shape: Shape, parent: str | None = None) -> Iterator[dict[str, Any]]:

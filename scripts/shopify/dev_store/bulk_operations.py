@@ -67,6 +67,7 @@ def carry_out(
     now: Callable[[], float],
     *,
     fails: bool = False,
+    cut: bool = False,
 ) -> Iterator[None]:
     """Runs an operation, one batch a step, and leaves it COMPLETED, FAILED or CANCELED.
 
@@ -76,7 +77,8 @@ def carry_out(
         batches: Does the work; raises `AccessDenied`.
         path: File for the results.
         now: The store's clock.
-        fails: Let it end FAILED, with the first half of its results.
+        fails: Let it end FAILED.
+        cut: Keep only the first half of the results.
     """
     objects = roots = 0
     error = None
@@ -101,9 +103,10 @@ def carry_out(
         except Exception:
             log.exception("bulk operation %s failed", operation_id)
             error = "INTERNAL_SERVER_ERROR"
-    if fails and error is None:
+    if cut:
         _keep_lines(path, objects // 2)
-        error = "INTERNAL_SERVER_ERROR"
+    if fails:
+        error = error or "INTERNAL_SERVER_ERROR"
     with state.transaction():
         canceled = (state.get(operation_id) or {}).get("status") == "CANCELING"
         status = "CANCELED" if canceled else "FAILED" if error else "COMPLETED"

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 STEP_SECONDS: Final = 0.04
 """About how long one step may keep others waiting."""
 FIRST_PAGE, LARGEST_PAGE = 20, 500
+BLOCK: Final = 200
+"""Outermost objects that are mixed with the nested ones at a time."""
 HELD_BACK: Final = 300
-"""Nested objects that may come long after the object that they belong to."""
+"""Nested objects at most that come with a later block than the one they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +56,51 @@ def query_batches(context: Context, text: str, grouped: bool, seed: int) -> Iter
     plan = plan_query(engine.schema, text)
     prepared = engine.prepare(plan.document)
     unpaged = UnpagedContext(**{each.name: getattr(context, each.name) for each in fields(Context)})
-    rng, held = np.random.default_rng(seed), []
+    shuffle = _Shuffle(np.random.default_rng(seed))
     for outer in plan.outer:
         for nodes in _pages(engine, prepared, unpaged, plan, outer):
             objects = [list(objects_of(node, outer.shape)) for node in nodes]
             if grouped:
                 yield Batch([each for group in objects for each in group], len(nodes))
-                continue
-            held += [nested for group in objects for nested in group[1:]]
-            held = [held[index] for index in rng.permutation(len(held))]
-            ready, held = held[HELD_BACK:], held[:HELD_BACK]
-            yield Batch(_mixed([group[0] for group in objects], ready, rng), len(nodes))
-    if held:
-        yield Batch(held, 0)
+            else:
+                yield shuffle.add(objects)
+    yield shuffle.rest()
 
 
-def _mixed(roots: list[Json], others: list[Json], rng: np.random.Generator) -> list[Json]:
-    """Returns both lists as one, each in its own order."""
-    sources = np.repeat([0, 1], [len(roots), len(others)])
-    rng.shuffle(sources)
-    queues = (iter(roots), iter(others))
-    return [next(queues[source]) for source in sources]
+class _Shuffle:
+    """Takes nested objects away from the ones that they belong to, in bounded memory.
+
+    What comes out does not depend on how the objects were cut into pages.
+    """
+
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
+        self._waiting: list[list[Json]] = []
+        self._held: list[Json] = []
+
+    def add(self, groups: list[list[Json]]) -> Batch:
+        """Takes outermost objects, each with what is nested in it, and returns what may be written."""
+        self._waiting += groups
+        lines, roots = [], 0
+        while len(self._waiting) > BLOCK:
+            block, self._waiting = self._waiting[:BLOCK], self._waiting[BLOCK:]
+            lines += self._block(block, most_held=HELD_BACK)
+            roots += BLOCK
+        return Batch(lines, roots)
+
+    def rest(self) -> Batch:
+        """Returns everything that is left."""
+        return Batch(self._block(self._waiting, most_held=0), len(self._waiting))
+
+    def _block(self, groups: list[list[Json]], most_held: int) -> list[Json]:
+        pool = self._held + [nested for group in groups for nested in group[1:]]
+        pool = [pool[index] for index in self._rng.permutation(len(pool))]
+        held = min(most_held, len(pool) // 2)
+        self._held, ready = pool[:held], pool[held:]
+        sources = np.repeat([0, 1], [len(groups), len(ready)])
+        self._rng.shuffle(sources)
+        queues = (iter([group[0] for group in groups]), iter(ready))
+        return [next(queues[source]) for source in sources]
 
 
 def _pages(

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from html import unescape
 from typing import Any
 
 from graphql import GraphQLError
@@ -147,9 +148,9 @@ def amount_text(price: str) -> str:
     return f"{whole}.{cents.rstrip('0') or '0'}"
 
 
-def plain_text(html: str, length: int | None = None) -> str:
+def plain_text(markup: str, length: int | None = None) -> str:
     """Returns the text of some HTML in one line, cut to a length with `...` at the end."""
-    text = " ".join(re.sub(r"<[^>]*>", " ", html).split())
+    text = " ".join(unescape(re.sub(r"<[^>]*>", " ", markup)).split())
     return text if length is None or len(text) <= length else text[: max(0, length - 3)] + "..."
 
 

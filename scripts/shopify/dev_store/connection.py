@@ -20,8 +20,12 @@ _LEFT_OVER = 1_000_000
 """Bytes of a request body nobody read that are still read away to keep the connection."""
 
 
+DROP = "dev_store.drop"
+"""Key of the WSGI environment that an application sets to close the connection instead of answering."""
+
+
 class ConnectionDropped(ConnectionError):
-    """Raised by an application that wants the connection closed instead of (the rest of) an answer."""
+    """Raised by the body of an answer that is to break off."""
 
 
 class Handler(WSGIRequestHandler):
@@ -64,8 +68,8 @@ class Handler(WSGIRequestHandler):
         try:
             self._answer(environ)
             self.wfile.flush()
-        except ConnectionError:
-            self.drop()
+        except ConnectionError as error:
+            self.drop(flush=isinstance(error, ConnectionDropped))
         if body is not None and not body.is_exhausted and not self.close_connection:
             left = int(environ["CONTENT_LENGTH"]) - body.tell()
             if left > _LEFT_OVER:
@@ -73,10 +77,12 @@ class Handler(WSGIRequestHandler):
             else:
                 body.exhaust()
 
-    def drop(self) -> None:
-        """Closes the connection, with whatever was not sent yet."""
+    def drop(self, flush: bool) -> None:
+        """Closes the connection, after sending what there is so far or without."""
         self.close_connection = True
         try:
+            if flush:
+                self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             log.debug("connection from %s was closed already", self.client_address)
@@ -90,6 +96,8 @@ class Handler(WSGIRequestHandler):
 
         chunks: Iterable[bytes] = self.server.app(environ, start_response)
         try:
+            if environ.get(DROP):
+                raise ConnectionDropped("dropped on demand")
             status, headers = head
             code, _, reason = status.partition(" ")
             bodiless = environ["REQUEST_METHOD"] == "HEAD" or code in ("204", "304")

@@ -33,7 +33,7 @@ MUTATION_COST = 10
 ROOT_COUNT_COST = 10
 SINGLE_LIMIT = 1000
 """Points of one request at most."""
-_FREE = frozenset(("MoneyBag", "MoneyV2"))
+_FREE = frozenset(("LocationAddress", "MoneyBag", "MoneyV2"))
 _PRODUCT_SET_COSTS = {"variants": 0.2, "metafields": 0.4, "files": 1.9}
 
 Variables = Mapping[str, Any]

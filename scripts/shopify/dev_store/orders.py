@@ -36,10 +36,18 @@ _SORTED = {"CREATED_AT": "createdAt", "PROCESSED_AT": "processedAt", "UPDATED_AT
 Json = dict[str, Any]
 
 
-def add_customer(store: "DevStore") -> Json:
-    """Adds a customer, of whom nothing but an id is known; returns the document."""
-    now = timestamp(store.clock())
-    return store.state.insert("Customer", {"createdAt": now, "updatedAt": now})
+def add_customer(store: "DevStore", since: float | None = None) -> Json:
+    """Adds a customer, of whom nothing but an id is known.
+
+    Args:
+        store: The shop.
+        since: UNIX seconds; by default now.
+
+    Returns:
+        The stored document.
+    """
+    moment = timestamp(store.clock() if since is None else since)
+    return store.state.insert("Customer", {"createdAt": moment, "updatedAt": moment})
 
 
 def add_order(store: "DevStore", **fields: Any) -> Json:
@@ -59,7 +67,7 @@ def add_order(store: "DevStore", **fields: Any) -> Json:
     """
     moment = _time(fields.pop("processedAt", store.clock()))
     order = {
-        "name": f"#{1001 + store.state.count('Order')}",
+        "name": None,
         "createdAt": moment,
         "processedAt": moment,
         "updatedAt": moment,
@@ -75,6 +83,7 @@ def add_order(store: "DevStore", **fields: Any) -> Json:
     with store.state.transaction():
         order["lineItems"] = [_line_item(store.state, **line) for line in order["lineItems"]]
         number = split_gid(store.state.insert("Order", order)["id"])[1]
+        order["name"] = order["name"] or f"#{1000 + number}"
         for index, line in enumerate(order["lineItems"], 1):
             line["id"] = gid("LineItem", number * MAX_LINES + index)
         store.state.put(order)

@@ -2,9 +2,10 @@
 
 `GET /` shows some products and the section; its query chooses the shopper and the section's settings:
 
-- `customer=7`: that customer is signed in, and Liquid computes the handle under SLIREC_HMAC_SECRET;
+- `customer=7`: that customer signs in (a cookie keeps it so; `customer=` signs out), and Liquid computes the handle
+  under SLIREC_HMAC_SECRET;
 - `shopper=<64 hex digits>`: puts that handle into the cookie `slirec_shopper`, as a merchant's own server would, and
-  comes back without it in the URL; `shopper=none` removes the cookie;
+  comes back without it in the URL; `shopper=none` removes the cookie; both sign the customer out;
 - `sections=2`: the section twice; and the settings by their ids, e.g. `heading=For%20you&count=4&show_vendor=true`.
 
 `GET /products/<handle>` is a product's page. The policy in the header lets no script run that is not a file of the
@@ -20,13 +21,14 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from scripts.shopify.dev_store.page_liquid import THEME, render_section, section_settings
-from scripts.shopify.dev_store.page_shop import product_by_handle, products_on_show, shop_name, shoppers
+from scripts.shopify.dev_store.page_shop import price_text, product_by_handle, products_on_show, shop_name, shoppers
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
 
 SECTION = "slirec-recommendations"
 COOKIE = "slirec_shopper"
+SIGNED_IN = "dev_store_customer"
 MAX_SECTIONS = 4
 POLICY = "; ".join(
     (
@@ -57,6 +59,8 @@ def register(app: Flask, store: "DevStore") -> None:
         "storefront_page", __name__, template_folder="templates", static_folder="static", static_url_path="/page"
     )
 
+    pages.add_app_template_filter(price_text, "price")
+
     @pages.get("/")
     def home() -> Response:
         if "shopper" in request.args:
@@ -85,9 +89,7 @@ def register(app: Flask, store: "DevStore") -> None:
 
 
 def _page(store: "DevStore", template: str, **values: Any) -> Response:
-    customer = request.args.get("customer") or None
-    if customer is not None and not _CUSTOMER.fullmatch(customer):
-        abort(400, f"`customer` should be the number in a customer's GID, such as 7. Received: {customer}")
+    customer = _customer()
     liquid = {
         "customer": {"id": int(customer)} if customer else None,
         "product": values.get("product"),
@@ -115,11 +117,25 @@ def _page(store: "DevStore", template: str, **values: Any) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
+    if customer:
+        response.set_cookie(SIGNED_IN, customer, httponly=True, samesite="Lax")
+    else:
+        response.delete_cookie(SIGNED_IN)
     return response
+
+
+def _customer() -> str | None:
+    """Returns the number of the customer who is signed in, or None."""
+    asked = request.args.get("customer")
+    if asked and not _CUSTOMER.fullmatch(asked):
+        abort(400, f"`customer` should be the number in a customer's GID, such as 7. Received: {asked}")
+    kept = request.cookies.get(SIGNED_IN, "") if asked is None else asked
+    return kept if _CUSTOMER.fullmatch(kept) else None
 
 
 def _remember(handle: str) -> Response:
     response = make_response(redirect("/"))
+    response.delete_cookie(SIGNED_IN)
     if handle == "none":
         response.delete_cookie(COOKIE)
     elif _HANDLE.fullmatch(handle):

@@ -1,6 +1,8 @@
 """What the storefront pages show of the local shop: published products, and shoppers who have recommendations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,12 @@ def products_on_show(store: "DevStore") -> list[dict[str, Any]]:
 def product_by_handle(store: "DevStore", handle: str) -> dict[str, Any] | None:
     """Returns a published product, or None."""
     return _ask(store, _PRODUCT, handle=handle)["product"]
+
+
+def price_text(money: Mapping[str, str]) -> str:
+    """Returns an amount as the page writes it: `9.90 USD`."""
+    digits = 0 if money["currencyCode"] == "JPY" else 2
+    return f"{Decimal(money['amount']):,.{digits}f} {money['currencyCode']}"
 
 
 def shoppers(store: "DevStore", secret: str | None) -> list[Shopper]:

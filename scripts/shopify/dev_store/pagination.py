@@ -9,7 +9,7 @@ import base64
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 from graphql import GraphQLError, GraphQLResolveInfo
@@ -98,11 +98,14 @@ class Listed:
         load: Callable[[Any], Mapping[str, Any]] | None = None,
     ):
         numbers = [_number(item, index) for index, item in enumerate(items)]
-        if key is None:
-            entries = [((index, number), item) for index, (number, item) in enumerate(zip(numbers, items, strict=True))]
-        else:
+        if key is not None:
             entries = [((key(item), number), item) for number, item in zip(numbers, items, strict=True)]
             entries.sort(key=lambda entry: entry[0])
+        else:
+            # The number says best where a page goes on when nodes have gone meanwhile; else the place in the list.
+            in_order = all(low < high for low, high in pairwise(numbers))
+            places = numbers if in_order else range(len(numbers))
+            entries = [((place, number), item) for place, number, item in zip(places, numbers, items, strict=True)]
         self._positions: list[Position] = [position for position, _ in entries]
         self._items = [item for _, item in entries]
         self._sorted, self._load = key is not None, load
@@ -127,10 +130,8 @@ class Listed:
             raise ValueError(f"cursor of another sort order: {value!r}")
         if self._sorted:
             return value, number
-        for position in self._positions:
-            if position[1] == number:
-                return position
-        return value - 0.5, number  # it is gone: go on where it was
+        same = (position for position in self._positions if position[1] == number)
+        return next(same, (value - 0.5, number))  # where it is gone: go on where it was
 
 
 def connection(

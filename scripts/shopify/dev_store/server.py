@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from scripts.shopify.dev_store import bulk, page, staged
 from scripts.shopify.dev_store.access import SUPPORTED_VERSIONS, served_version
 from scripts.shopify.dev_store.admin import Reply, Request, answer_admin, plain_fault
-from scripts.shopify.dev_store.connection import ConnectionDropped
+from scripts.shopify.dev_store.connection import DROP, ConnectionDropped
 from scripts.shopify.dev_store.engine import engine_of
 
 if TYPE_CHECKING:
@@ -94,8 +94,6 @@ def _refuse_other_hosts() -> Response | None:
 def _on_error(store: "DevStore", error: Exception) -> Any:
     if isinstance(error, HTTPException):
         return _send(Reply({"errors": error.name}, error.code or 500))
-    if isinstance(error, ConnectionDropped):
-        raise error
     log.error("the local shop failed at %s", request.path, exc_info=error)
     store.crashes.append(error)
     return _send(Reply({"errors": "Internal Server Error"}, 500))
@@ -160,7 +158,7 @@ def _blocks(lines: Iterator[str], cut: bool) -> Iterator[bytes]:
 
 def _send(reply: Reply, headers: dict[str, str] | None = None) -> Response:
     if reply.drop:
-        raise ConnectionDropped("dropped on demand")
+        request.environ[DROP] = True
     if isinstance(reply.document, str):
         text, kind = reply.document, "text/html" if reply.document.startswith("<") else "text/plain"
     else:

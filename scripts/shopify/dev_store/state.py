@@ -69,7 +69,7 @@ class State:
         self.lock = threading.RLock()
         self._depth = 0
         try:
-            self._sql = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._sql = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0.2)
             # One process owns the file; a second one gets `database is locked` instead of a stale bucket and log.
             self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._sql.execute("PRAGMA journal_mode = WAL")

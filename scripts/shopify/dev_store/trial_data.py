@@ -9,13 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scripts.shopify.dev_store import DevStore
+from scripts.shopify.dev_store.past_orders import make_orders
 from scripts.shopify.dev_store.state import gid
 from scripts.shopify.dev_store.trial_run import Step
 from scripts.shopify.inventory import catalogue_inventory
 from training.data.inventory import Inventory, inventory_from_records, save_inventory
 
 UNKNOWN_PRODUCT = gid("Product", 999_999_999)
-_ORDERED_SHOPPERS = 40
+ORDERS_UNTIL = 1_790_000_000.0
+"""Moment of the newest past order, UNIX seconds: two shops that are compared have the same ones."""
+_ORDERS = 400
 _BATCH = 10_000
 
 
@@ -64,6 +67,10 @@ def write_parquet(path: Path, *, num_products: int, num_shoppers: int) -> None:
 
 
 def prepare(store: DevStore, step: Step) -> None:
-    """Puts into the shop what a step needs and no earlier one makes: past orders."""
+    """Puts into the shop what a step needs and no earlier one makes: past orders, always at the same moments."""
     if step.module == "export_orders":
-        make_past_orders(store, num_shoppers=_ORDERED_SHOPPERS, seed=7)
+        clock, store.clock = store.clock, lambda: ORDERS_UNTIL
+        try:
+            make_orders(store, catalogue_inventory(), orders=_ORDERS, seed=7)
+        finally:
+            store.clock = clock

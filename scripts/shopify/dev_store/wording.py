@@ -46,13 +46,13 @@ _TOLD_OTHERWISE = (  # graphql-core's message -> Shopify's message and code
     (r"Fragment '(\w+)' is never used.*", r"Fragment \1 was defined, but not used", "useAndDefineFragment"),
     (r"Unknown directive '(@\w+)'.*", r"Directive \1 is not defined", "undefinedDirective"),
     (
-        r"Field '(\w+)' is not defined by type '(\w+)'.*",
-        r"InputObject '\2' doesn't accept argument '\1'",
+        r"Expected value of type '\W*(\w+)\W*' not to include unknown field '(\w+)'.*",
+        r"InputObject '\1' doesn't accept argument '\2'",
         "argumentNotAccepted",
     ),
     (
-        r"Field '(\w+)\.(\w+)' of required type '(.+)' was not provided\.",
-        r"Argument '\2' on InputObject '\1' is required. Expected type \3",
+        r"Expected value of type '\W*(\w+)\W*' to include required field '(\w+)'.*",
+        r"Argument '\2' on InputObject '\1' is required",
         "missingRequiredInputObjectAttribute",
     ),
     (r"(Fields '\w+' conflict.*)", r"\1", "fieldConflict"),
