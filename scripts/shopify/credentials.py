@@ -77,33 +77,37 @@ class Credentials:
         return text
 
     def _grant(self) -> None:
-        client_id, secret = self._settings.client_id, self._settings.client_secret
-        form = {"grant_type": "client_credentials", "client_id": client_id}
-        form["client_secret"] = secret.get_secret_value() if secret else ""
-        url = f"{self._settings.store_url}/admin/oauth/access_token"
         for attempt in range(1, self._attempts + 1):
-            try:
-                response = self._send("POST", url, data=form)
-            except OSError as error:
-                document, answer = {}, Answer(problem=str(error), lost=self._is_lost(error))
-            else:
-                document = _json_object(response)
-                reason = f"{document.get('error', '')} {document.get('error_description', '')}".strip()
-                answer = Answer(response.status_code, response.headers, problem=reason)
-            if answer.status == 200 and document.get("access_token"):
-                self._token = SecretStr(str(document["access_token"]))
-                self._expires_at = self._clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
-                self._secrets.append(self._token)  # those it replaces stay: an echo may come late
+            answer = self._ask()
+            if self._token is not None:
                 return
             wait = answer.wait_before_repeat(True, attempt, self._rng)
             if wait is None or attempt == self._attempts:
                 break
             self._sleep(wait)
         raise ShopifyError(
-            f"Shopify granted no token for client id {client_id}: {self.redact(answer.reason)}. Check the id, the "
-            "secret, and that the app is installed on a shop of the app's own organisation",
+            f"Shopify granted no token for client id {self._settings.client_id}: {self.redact(answer.reason)}. Check "
+            "the id, the secret, and that the app is installed on a shop of the app's own organisation",
             code="UNAUTHORIZED",
         )
+
+    def _ask(self) -> Answer:
+        """Asks for a token once. Apart from `_grant`, so that no frame of its error holds a secret in plain text."""
+        self._token = None
+        secret = self._settings.client_secret
+        form = {"grant_type": "client_credentials", "client_id": self._settings.client_id}
+        form["client_secret"] = secret.get_secret_value() if secret else ""
+        try:
+            response = self._send("POST", f"{self._settings.store_url}/admin/oauth/access_token", data=form)
+        except OSError as error:
+            return Answer(problem=str(error), lost=self._is_lost(error))
+        document = _json_object(response)
+        if response.status_code == 200 and document.get("access_token"):
+            self._token = SecretStr(str(document["access_token"]))
+            self._expires_at = self._clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
+            self._secrets.append(self._token)  # those it replaces stay: an echo may come late
+        reason = f"{document.get('error', '')} {document.get('error_description', '')}".strip()
+        return Answer(response.status_code, response.headers, problem=reason)
 
 
 def _json_object(response: Any) -> dict[str, Any]:

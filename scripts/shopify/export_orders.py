@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.bulk import bulk_query
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.order_interactions import interactions_of_rows
 from scripts.shopify.order_lines import OrderCounts, OrdersRead, iso_time, rows_of_orders, unix_seconds
+from scripts.shopify.order_reader import BULK_CHOICES, Way, read_orders
 from scripts.shopify.order_state import (
     OrderState,
     OrderStateError,
@@ -62,26 +61,6 @@ class ExportResult:
     unknown: int
 
 
-def read_orders(
-    client: ShopifyClient, query: str, ids: ShopperIds, since: int = 0, *, progress: bool = False
-) -> OrdersRead:
-    """Reads orders by a bulk query, as rows with opaque ids; nothing else of a customer is asked for.
-
-    Args:
-        client: Client of the shop.
-        query: Search term, such as `updated_at:>='2026-01-01T00:00:00Z'`.
-        ids: Makes the opaque ids.
-        since: Orders processed before this moment, in UNIX seconds, are left out.
-        progress: Show a progress bar on standard error.
-
-    Raises:
-        ShopifyError: The token may not read orders, or Shopify does not answer.
-    """
-    with tqdm(desc="orders and lines", unit="object", disable=not progress) as bar:
-        nodes = bulk_query(client, "orders_bulk", {"query": query}, connections={"LineItem": "lineItems"}, progress=bar)
-        return rows_of_orders(nodes, ids, since)
-
-
 def export_orders(
     client: ShopifyClient,
     output: str | os.PathLike[str],
@@ -90,6 +69,7 @@ def export_orders(
     *,
     inventory: Inventory | None = None,
     full: bool = False,
+    bulk: Way = "auto",
     dry_run: bool = False,
     progress: bool = False,
     now: int | None = None,
@@ -103,6 +83,7 @@ def export_orders(
         since: Earliest moment of interactions, UNIX seconds.
         inventory: Snapshot that says which category a product has, and under which handle it is known there.
         full: Read all orders anew, not only those that changed since the last export.
+        bulk: Whether to use a bulk operation; `auto` does for many orders.
         dry_run: Read, write nothing.
         progress: Show a progress bar on standard error.
         now: UNIX seconds; the machine's clock by default.
@@ -110,7 +91,10 @@ def export_orders(
     Raises:
         ShopifyError: A scope is missing, Shopify does not answer, or there is nothing to export.
         OrderStateError: The state is of another shop or made with another secret, or is unreadable.
+        OSError: The output cannot be written.
     """
+    if Path(output).is_dir():
+        raise IsADirectoryError(f"`output` should be a file. Received the folder {output}")
     shop = client.require_scopes(*SCOPES)
     started = int(time.time()) if now is None else now
     state_file = state_path(output)
@@ -123,7 +107,7 @@ def export_orders(
         now=started,
         full=full,
     )
-    read = read_orders(client, plan.query, ids, plan.header.since, progress=progress)
+    read = rows_of_orders(read_orders(client, plan.query, bulk=bulk, progress=progress), ids, plan.header.since)
     state = merged(plan, read, started)
     interactions, unknown = interactions_of_rows(state.rows, since, inventory)
     _refuse_nothing(plan, read, state, shop)
@@ -179,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--since", required=True, type=_moment, help="earliest order, as in 2026-01-01 (UTC)")
     parser.add_argument("--inventory", help="snapshot file: categories, and handles, are taken from there")
     parser.add_argument("--full", action="store_true", help="read all orders anew")
+    parser.add_argument(
+        "--bulk", choices=BULK_CHOICES, default="auto", help="by a bulk operation (auto: where there are many orders)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="read and report, write nothing")
     return parser
 
@@ -197,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.since,
                 inventory=inventory,
                 full=arguments.full,
+                bulk=arguments.bulk,
                 dry_run=arguments.dry_run,
                 progress=True,
             )

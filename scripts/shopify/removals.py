@@ -13,8 +13,8 @@ from scripts.shopify.marks import MARK_METAFIELD, MARK_TAG, METAOBJECT_TYPE
 
 BATCH: Final = 50
 """Products a request of reading; few, so that little time passes between reading one and deleting it."""
-JOB_WAITS: Final = (0.5, 1.0, 2.0, *[5.0] * 120)
-"""Seconds between questions about the deletion of metaobjects: ten minutes in all."""
+JOB_WAITS: Final = (0.5, 1.0, 2.0, *[5.0] * 720)
+"""Seconds between questions about the deletion of metaobjects: an hour in all."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ API_VERSION = "2026-10"
 """Version of the Admin API that the documents in `queries/` are written for; Shopify serves it until October 2027."""
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost")
+_SECRET = re.compile(r"\s*shp[a-z]{2}_", re.IGNORECASE)
 _SHOP_HOST = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 _VARIABLES = {  # field -> environment variable
     "store_url": "SHOPIFY_STORE_URL",
@@ -20,6 +21,11 @@ _VARIABLES = {  # field -> environment variable
     "client_secret": "SHOPIFY_CLIENT_SECRET",
     "api_version": "SHOPIFY_API_VERSION",
 }
+
+
+def _shown(value: str) -> str:
+    """Returns a wrong value for a message; a token or secret in the wrong variable is not repeated."""
+    return "a value that looks like a token" if _SECRET.match(value) else repr(value)
 
 
 class SettingsError(ValueError):
@@ -87,12 +93,17 @@ class Settings(BaseModel):
             return f"https://{host}"
         if plain and parts.scheme == "http" and host in _LOCAL_HOSTS:
             return f"http://{host}:{port}" if port else f"http://{host}"
-        # A token pasted into the wrong variable should not reach the screen.
-        shown = "a value that looks like a token" if re.match(r"shp[a-z]{2}_", text) else repr(value)
         raise ValueError(
             "`SHOPIFY_STORE_URL` should be NAME.myshopify.com, with or without https://, or http://127.0.0.1:PORT for "
-            f"a store on this machine. Received: {shown}"
+            f"a store on this machine. Received: {_shown(value)}"
         )
+
+    @field_validator("client_id")
+    @classmethod
+    def _check_client_id(cls, value: str | None) -> str | None:
+        if value is not None and _SECRET.match(value):  # the two were swapped; the id is shown in messages
+            raise ValueError(f"`SHOPIFY_CLIENT_ID` should be the app's client id. Received: {_shown(value)}")
+        return value
 
     @field_validator("access_token", "client_secret")
     @classmethod
@@ -106,7 +117,9 @@ class Settings(BaseModel):
     @classmethod
     def _check_api_version(cls, value: str) -> str:
         if not re.fullmatch(r"\d{4}-(01|04|07|10)|unstable", value):
-            raise ValueError(f"`SHOPIFY_API_VERSION` should be a version such as {API_VERSION}. Received: {value!r}")
+            raise ValueError(
+                f"`SHOPIFY_API_VERSION` should be a version such as {API_VERSION}. Received: {_shown(value)}"
+            )
         return value
 
     @model_validator(mode="after")

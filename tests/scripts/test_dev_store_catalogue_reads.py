@@ -13,7 +13,14 @@ PRODUCTS = """query($first: Int, $after: String, $query: String, $sortKey: Produ
   }
 }"""
 RECORDS = [
-    {"title": "Red Hat", "category": "Hats", "price": "12.50", "tags": ["slirec-demo", "a b"], "vendor": "Lock"},
+    {
+        "title": "Red Hat",
+        "category": "Hats",
+        "price": "12.50",
+        "tags": ["slirec-demo", "a b"],
+        "vendor": "Lock",
+        "image": "https://cdn.example/hat.png",
+    },
     {"title": "Blue Cap", "collections": ["Sale", "Hats"], "price": "8", "product_type": "Headgear"},
     {"title": "Green Sock", "status": "DRAFT", "vendor": "Lock", "description_html": "<p>Warm &amp;<br>dry</p>"},
 ]
@@ -136,6 +143,13 @@ def test_fields_of_a_product(shop):
             ]
         },
         "inCollection": True,
+    }
+    image = """{ product(id: "gid://shopify/Product/1") { featuredMedia {
+      __typename alt ... on MediaImage { image { url altText width } } } } }"""
+    assert run(shop, image)["product"]["featuredMedia"] == {
+        "__typename": "MediaImage",
+        "alt": "Red Hat",
+        "image": {"url": "https://cdn.example/hat.png", "altText": "Red Hat", "width": None},
     }
     draft = run(shop, document, {"id": "gid://shopify/Product/3"})["product"]
     assert (draft["onlineStoreUrl"], draft["description"], draft["short"]) == (None, "Warm & dry", "Warm ...")

@@ -1,16 +1,15 @@
-"""The local shop's ground: schema, tokens, scopes, versions, connections, the request log."""
+"""The local shop's ground: schema, tokens, scopes, versions, the request log."""
 
-import http.client
-import json
-import threading
+import re
+from pathlib import Path
 
 import pytest
 from graphql import build_schema, validate_schema
 from raw_http import ADMIN, ask, send
 
-from scripts.shopify.dev_store import DevStore
+from scripts.shopify.dev_store import DevStore, Request, engine
 from scripts.shopify.dev_store.access import served_version
-from scripts.shopify.dev_store.engine import RESOLVER_MODULES, build_api, sdl, unknown_fields
+from scripts.shopify.dev_store.engine import build_api, sdl, unknown_fields
 from scripts.shopify.dev_store.state import gid
 
 
@@ -18,7 +17,37 @@ from scripts.shopify.dev_store.state import gid
 def test_schema_is_valid_and_has_every_field_that_is_resolved(api: str) -> None:
     assert validate_schema(build_schema(sdl(api))) == []
     assert unknown_fields(api, build_api(api)) == []
-    assert len(set(RESOLVER_MODULES)) == len(RESOLVER_MODULES)
+
+
+def test_every_module_with_resolvers_is_loaded() -> None:
+    folder = Path(engine.__file__).parent
+    decorated = re.compile(r"^@(resolver|type_resolver|node_loader)\(", re.MULTILINE)
+    found = {path.stem for path in folder.glob("*.py") if decorated.search(path.read_text(encoding="utf-8"))}
+    assert sorted(found) == sorted(engine.RESOLVER_MODULES)
+
+
+def test_shop_and_app_have_all_their_fields(store: DevStore) -> None:
+    query = """{
+        shop {
+            id name email createdAt currencyCode ianaTimezone myshopifyDomain url
+            plan { partnerDevelopment publicDisplayName shopifyPlus } primaryDomain { id host url }
+        }
+        app { id handle title }
+        online: app(id: "gid://shopify/App/2") { handle }
+        none: app(id: "gid://shopify/App/9") { handle }
+        currentAppInstallation { id app { handle } }
+        publicApiVersions { handle displayName supported }
+        nodes(ids: ["gid://shopify/Shop/1", "gid://shopify/Product/9"]) { id }
+    }"""
+    data = store.execute(query)["data"]
+    assert (data["shop"]["url"], data["shop"]["primaryDomain"]["host"]) == (
+        store.url,
+        store.url.removeprefix("http://"),
+    )
+    assert data["shop"]["plan"] == {"partnerDevelopment": False, "publicDisplayName": "Plus", "shopifyPlus": True}
+    assert (data["app"]["handle"], data["online"], data["none"]) == ("local-app", {"handle": "online_store"}, None)
+    assert data["publicApiVersions"][3] == {"handle": "2026-10", "displayName": "2026 October", "supported": True}
+    assert data["nodes"] == [{"id": "gid://shopify/Shop/1"}, None]
 
 
 def test_token_is_asked_for(store: DevStore) -> None:
@@ -139,28 +168,14 @@ def test_requests_are_logged(store: DevStore) -> None:
     assert (second.operation, second.status) == ("", 401)
 
 
-def test_connection_stays_open_and_parallel_requests_are_answered(store: DevStore) -> None:
-    def work() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", int(store.url.rpartition(":")[2]), timeout=10)
-        connection.connect()
-        port = connection.sock.getsockname()[1]
-        for _ in range(20):
-            token = {"X-Shopify-Access-Token": store.access_token}
-            connection.request("POST", ADMIN, json.dumps({"query": "{ shop { name } }"}), token)
-            assert json.loads(connection.getresponse().read())["data"]["shop"]
-        ports.append(connection.sock.getsockname()[1] == port)
-        connection.close()
-
-    ports: list[bool] = []
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert ports == [True] * 8
-    assert len(store.requests) == 160
-
-
-def test_port_in_use_is_named(store: DevStore) -> None:
-    with pytest.raises(OSError, match="is taken"):
-        DevStore(port=int(store.url.rpartition(":")[2])).start()
+def test_request_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.shopify.dev_store.VARIABLES_KEPT", 3)
+    monkeypatch.setattr("scripts.shopify.dev_store.LOG_LENGTH", 6)
+    store = DevStore()
+    for number in range(8):
+        store.record(Request("admin", str(number), {"n": number}))
+    assert [request.operation for request in store.requests] == ["3", "4", "5", "6", "7"]
+    assert [request.variables for request in store.requests] == [{}] * 5
+    store.requests.clear()
+    store.record(Request("admin", "again", {"n": 1}))
+    assert store.requests == [Request("admin", "again", {"n": 1})]

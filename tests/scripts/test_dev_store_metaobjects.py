@@ -17,7 +17,7 @@ BY_HANDLE = """query ($handle: MetaobjectHandleInput!) { metaobjectByHandle(hand
 BULK_DELETE = """mutation ($where: MetaobjectBulkDeleteWhereCondition!) {
   metaobjectBulkDelete(where: $where) { job { id done } userErrors { field message code } } }"""
 PRODUCT_SET = """mutation ($handle: String!) { productSet(
-  identifier: {handle: $handle}, input: {handle: $handle, title: $handle}) { product { id } userErrors { message } } }"""
+  identifier: {handle: $handle}, input: {handle: $handle, title: $handle}) { product { id } } }"""
 FIELDS = [
     {"key": "products", "type": "list.product_reference", "required": True},
     {"key": "note", "name": "A note", "type": "single_line_text_field"},

@@ -223,11 +223,12 @@ def test_search(query, found):
     assert search.warnings == ()
 
 
-def test_a_filter_that_makes_no_sense_is_ignored_and_told():
+def test_a_filter_that_makes_no_sense_is_ignored_and_told(caplog):
     unknown = {"field": "tga", "message": "Invalid search field for this query.", "code": "invalid_field"}
     search = compile_search("tga:x", FIELDS)
     assert search.matches(HAT)
     assert search.warnings == (unknown,)
+    assert caplog.messages == ["search 'tga:x': filter tga is ignored: Invalid search field for this query."]
     search = compile_search("tga:x AND status:draft", FIELDS)
     assert not search.matches(HAT)
     search = compile_search("updated_at:>=yesterday test:1", FIELDS)

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 from graphql import parse, print_ast
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.shopify.answers import ShopifyError
@@ -120,6 +120,7 @@ def test_children_anywhere_in_the_file_come_to_their_parents():
     ]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.lists(st.integers(0, 5), max_size=12), st.randoms())
 def test_order_of_the_file_does_not_matter(count, parents, random):
     owners = [order(parent % count)["id"] for parent in parents]

@@ -1,5 +1,6 @@
 import pytest
 from shop_contents import add_collection, collections, contents, operations, products, run, set_product
+from shop_interruptions import interrupted_at
 
 from scripts.shopify import cleanup as cleanup_module
 from scripts.shopify.answers import ShopifyError
@@ -127,6 +128,7 @@ def test_lost_answers_and_other_hands_do_no_harm(shop, client):
     assert shop.state.count("Metaobject") == 2
 
 
+@pytest.mark.slow
 def test_faults_in_every_tenth_request_of_populate_snapshot_and_cleanup(store, client, fake_time):
     provided = catalogue_inventory()
     populate(client, provided)
@@ -144,33 +146,24 @@ def test_faults_in_every_tenth_request_of_populate_snapshot_and_cleanup(store, c
     result = cleanup(client, delete=True)
     assert (result.products, result.collections, result.failed) == (240, 10, [])
     assert contents(store) == ({}, {})
-    assert sum(store.faults.injected.values()) > 100
+    assert sum(store.faults.injected.values()) > 80
 
 
-def test_stopped_anywhere_and_started_again_ends_the_same(store, client, monkeypatch):
-    execute = ShopifyClient.execute
-    stop_after, stopped = 0, True
+@pytest.mark.parametrize("after", [False, True], ids=["before the shop acts", "after"])
+def test_stopped_anywhere_and_started_again_ends_the_same(store, client, after):
+    number, stopped = 0, True
     while stopped:
+        number += 1
         populate(client, INVENTORY)
         add_metaobjects(store, METAOBJECT_TYPE)
-        left, stopped = iter(range(stop_after)), False
-
-        def stopping(self, *arguments, left=left, **options):
-            answer = execute(self, *arguments, **options)
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-            return answer
-
-        with monkeypatch.context() as patch:
-            patch.setattr(ShopifyClient, "execute", stopping)
-            try:
+        try:
+            with interrupted_at(number, after):
                 cleanup(client, delete=True)
-            except KeyboardInterrupt:
-                stopped = True
-        cleanup(client, delete=True)
-        assert everything_in(store) == ({}, {}, 0, 0), stop_after
-        stop_after += 1
-    assert stop_after > 15
+            stopped = False
+        except KeyboardInterrupt:
+            cleanup(client, delete=True)
+        assert everything_in(store) == ({}, {}, 0, 0), number
+    assert number > 15
 
 
 def test_one_refused_product_does_not_stop_the_rest(shop, shop_environment, monkeypatch, capsys):
@@ -208,10 +201,7 @@ def test_scopes_are_asked_for_what_is_deleted_only(shop, shop_environment, capsy
     assert shop.state.count("Metaobject") == 4
 
 
-def test_stopped_cleanup_says_so(shop_environment, monkeypatch, capsys):
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ShopifyClient, "execute", stopped)
-    assert main([]) == 130
+def test_stopped_cleanup_says_so(shop_environment, capsys):
+    with interrupted_at(2):
+        assert main([]) == 130
     assert capsys.readouterr().err.strip().endswith("start again to go on where it stopped")

@@ -10,9 +10,9 @@ from shop_contents import (
     products,
     set_product,
 )
+from shop_interruptions import interrupted_at
 
 from scripts.shopify import populate_inventory, prepare_inventory_snapshot
-from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import MARK_TAG
 from scripts.shopify.populate_inventory import populate
 from training.data.inventory import inventory_from_records, save_inventory
@@ -128,25 +128,16 @@ def test_populate_dry_run_says_the_same_and_writes_nothing(store, client, invent
     assert planned == populate(client, inventory)
 
 
-def test_populate_stopped_anywhere_and_started_again_ends_the_same(store, client, inventory, monkeypatch):
+@pytest.mark.parametrize("after", [False, True], ids=["before the shop acts", "after"])
+def test_populate_stopped_anywhere_and_started_again_ends_the_same(store, client, inventory, after):
     populate(client, inventory)
     expected, total = contents(store), len(store.requests)
-    execute = ShopifyClient.execute
-    for stop_after in range(total):
+    for number in range(1, total + 1):
         clear(store)
-        left = iter(range(stop_after))
-
-        def stopped(self, *arguments, left=left, **options):
-            answer = execute(self, *arguments, **options)  # killed after the shop acted, before we heard of it
-            if next(left, None) is None:
-                raise KeyboardInterrupt
-            return answer
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(ShopifyClient, "execute", stopped)
+        with interrupted_at(number, after), pytest.raises(KeyboardInterrupt):
             populate(client, inventory)
         populate(client, inventory)
-        assert contents(store) == expected, stop_after
+        assert contents(store) == expected, number
 
 
 @pytest.mark.parametrize("fault", ["drop", "drop after", "500", "429", "throttled", "internal"])
@@ -273,12 +264,9 @@ def test_commands_fail_in_one_line(store, shop_environment, tmp_path, inventory_
     assert not (tmp_path / "new.pkl").exists()
 
 
-def test_stopped_populate_says_so(shop_environment, inventory_file, monkeypatch, capsys):
-    def stopped(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(ShopifyClient, "execute", stopped)
-    assert populate_inventory.main(["--inventory", str(inventory_file)]) == 130
+def test_stopped_populate_says_so(shop_environment, inventory_file, capsys):
+    with interrupted_at(3):
+        assert populate_inventory.main(["--inventory", str(inventory_file)]) == 130
     assert capsys.readouterr().err.strip().endswith("start again to go on where it stopped")
 
 

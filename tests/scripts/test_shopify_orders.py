@@ -15,6 +15,7 @@ from scripts.shopify.answers import ShopifyError
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.export_orders import export_orders
 from scripts.shopify.order_lines import iso_time
+from scripts.shopify.order_reader import BULK_ABOVE
 from scripts.shopify.order_state import OrderStateError
 from scripts.shopify.shopper_ids import ShopperIds
 from training.data.interactions import read_interactions, validate_interactions
@@ -28,24 +29,18 @@ def shop(store):
     return Shop(store)
 
 
-@pytest.fixture
-def export(client, fake_time, tmp_path):
-    """Exports to orders.tsv at the shop's own time."""
+@pytest.fixture(params=["always", "never"])
+def export(client, fake_time, tmp_path, request):
+    """Exports to orders.tsv at the shop's own time, by a bulk operation or page by page."""
 
-    def run(name="orders.tsv", since=SINCE, ids=IDS, **options):
-        return export_orders(client, tmp_path / name, ids, since, now=int(fake_time.now), **options)
+    def run(name="orders.tsv", since=SINCE, ids=IDS, bulk=request.param, **options):
+        return export_orders(client, tmp_path / name, ids, since, bulk=bulk, now=int(fake_time.now), **options)
 
     return run
 
 
 def user_of(shop, name):
     return IDS.user_id_of(shop.customers[name])
-
-
-def queries(store):
-    """Search terms of the bulk queries so far."""
-    texts = [r.variables["query"] for r in store.requests if (r.variables or {}).get("query")]
-    return [text.partition('query: "')[2].partition('"')[0] for text in texts]
 
 
 def test_literal_rows(store, shop, export, tmp_path):
@@ -95,10 +90,7 @@ def test_second_run_reads_only_what_changed(store, shop, export, tmp_path, fake_
     shop.order("bob", "ball", at=int(fake_time.now))
     done = export()
     assert done.counts.orders == 4  # the two changed ones, the new one, and the last one because of the overlap
-    assert queries(store) == [
-        "processed_at:>='2026-01-01T00:00:00Z'",
-        f"updated_at:>='{iso_time(FEB + 6 * DAY - 3600)}'",
-    ]
+    assert done.what == f"changed since {iso_time(FEB + 6 * DAY - 3600)}"
     after = lines_of(tmp_path / "orders.tsv")
     assert after == [*before[2:], ("1", user_of(shop, "bob"), "ball", str(int(fake_time.now)), "Uncategorized")]
     # A third run, and reading everything anew, say the same.
@@ -170,6 +162,27 @@ def test_every_second_request_meets_a_fault(store, shop, export, tmp_path):
     assert (done.counts.orders, done.rows, len(lines_of(tmp_path / "orders.tsv"))) == (300, 600, 600)
 
 
+def test_bulk_operation_for_many_orders_only(store, shop, client, tmp_path, fake_time):
+    for n in range(BULK_ABOVE):
+        shop.order("ann", "hat", at=FEB + n)
+    for count in (BULK_ABOVE, BULK_ABOVE + 1):
+        store.requests.clear()
+        done = export_orders(client, tmp_path / f"{count}.tsv", IDS, SINCE)
+        operations = {request.operation for request in store.requests}
+        assert (done.rows, "OrdersPage" in operations, "BulkRunQuery" in operations) == (
+            count,
+            count == BULK_ABOVE,
+            count > BULK_ABOVE,
+        )
+        shop.order("ann", "hat", at=FEB + BULK_ABOVE)
+
+
+def test_order_with_hundreds_of_lines(shop, export):
+    shop.order("ann", *[("hat", {"currentQuantity": n % 2}) for n in range(330)], "ball", "sock")
+    done = export()
+    assert (done.counts.lines, done.counts.refunded, done.counts.repeated, done.rows) == (332, 165, 164, 3)
+
+
 def test_failed_bulk_operation_changes_nothing(store, shop, client, export, tmp_path):
     shop.order("ann", "hat")
     export()
@@ -177,7 +190,7 @@ def test_failed_bulk_operation_changes_nothing(store, shop, client, export, tmp_
     shop.order("ann", "sock", at=FEB + DAY)
     store.faults.script(*["bulk failed"] * 3)
     with pytest.raises(ShopifyError, match="FAILED"):
-        export()
+        export(bulk="always")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -275,17 +288,19 @@ def test_command_line_errors(store, shop, shop_environment, quick, tmp_path, cap
     assert command.main(arguments) == 1
     monkeypatch.setenv("SLIREC_HMAC_SECRET", "short")
     assert command.main(arguments) == 1
+    monkeypatch.setenv("SLIREC_HMAC_SECRET", HMAC_SECRET)
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert [error.split(":")[1][:40] for error in errors] == [
         " local-dev-store.myshopify.com has no or",
         " `path` should be an inventory snapshot ",
         " The token for local-dev-store.myshopify",
-        " `SLIREC_HMAC_SECRET` should have at leas",
+        " `SLIREC_HMAC_SECRET` should have at lea",
     ]
+    assert command.main([str(tmp_path), *arguments[1:]]) == 1
+    assert "`output` should be a file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         command.main([arguments[0], "--since", "last week"])
     with interrupted_at(3):
-        monkeypatch.setenv("SLIREC_HMAC_SECRET", HMAC_SECRET)
         store.access.scopes |= {"read_orders", "read_customers"}
         assert command.main(arguments) == 130
     assert "start again" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 from IPython.lib.pretty import pretty
+from pydantic import SecretStr
 
 from scripts.shopify import (
     cleanup,
@@ -93,7 +94,7 @@ class Watch:
 
     def __init__(self, store: DevStore, folder: Path):
         self.store, self.folder, self.texts = store, folder, [""]
-        self.tokens = {TOKEN}
+        self.tokens, self.careless = {TOKEN}, True
 
     def order(self) -> None:
         """Somebody orders the first product."""
@@ -115,7 +116,7 @@ class Watch:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
                 return COMMANDS[command].main(list(arguments))
         except Exception as error:
-            self.texts.append("".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()))
+            self.texts += [repr(error), *traceback.format_exception(error)]
             return type(error).__name__
         finally:
             for logger, level in before:
@@ -155,7 +156,8 @@ def watch(fake_time, tmp_path, monkeypatch):
             status, answer = grant(form)
             watch.tokens |= {answer["access_token"]} if status == 200 else set()
             # A careless server says what it was given; what the client says of it must not.
-            return status, answer | {"error_description": f"unknown client secret {form['client_secret']}"}
+            said = {"error_description": f"unknown client secret {form['client_secret']}"} if watch.careless else {}
+            return status, answer | said
 
         monkeypatch.setattr(store.access, "grant", remembered)
         yield watch
@@ -205,6 +207,7 @@ def test_commands_with_refused_credentials(watch, monkeypatch):
         ("SHOPIFY_ACCESS_TOKEN", f"{TOKEN}\nX: y"),
         ("SHOPIFY_STORE_URL", TOKEN),
         ("SHOPIFY_API_VERSION", CLIENT_SECRET),
+        ("SHOPIFY_CLIENT_ID", CLIENT_SECRET),
     ):
         with monkeypatch.context() as patch:
             patch.setenv(variable, value)
@@ -261,11 +264,16 @@ def test_what_libraries_and_notebooks_show(watch, monkeypatch):
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"SHOPIFY_STORE_URL": "x.myshopify.com", "SHOPIFY_ACCESS_TOKEN": f"{TOKEN} {TOKEN}"})
     watch.texts += [repr(caught.value), str(caught.value)]
+    watch.careless = False
+    refused = settings[0].model_copy(update={"client_secret": SecretStr(f"{CLIENT_SECRET}x")})
     watch.store.faults.every(1, ["string"])
-    with pytest.raises(ShopifyError) as caught:
-        ShopifyClient(settings[1]).require_scopes("read_products")
-    error = caught.value
-    watch.texts += [repr(error), str(error), repr(error.args), repr(error.__dict__)]
-    watch.texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    for one in (settings[1], refused):
+        with pytest.raises(ShopifyError) as caught:
+            ShopifyClient(one).require_scopes("read_products")
+        error = caught.value
+        watch.texts += [repr(error), str(error), repr(error.args), repr(error.__dict__)]
+        # As tools that collect errors show them, with the local variables of every frame.
+        watch.texts += traceback.TracebackException.from_exception(error, capture_locals=True).format()
     Path("one-file").write_text("")
-    watch.assert_quiet()
+    shown = watch.assert_quiet()
+    assert "granted no token" in shown and "require_scopes" in shown

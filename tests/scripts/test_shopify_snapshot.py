@@ -1,10 +1,11 @@
 import warnings
+from contextlib import nullcontext
 
 import pytest
 from shop_contents import add_collection, operations, products, set_product
+from shop_interruptions import interrupted_at
 
 from scripts.shopify import catalogue_reader
-from scripts.shopify.client import ShopifyClient
 from scripts.shopify.inventory import catalogue_inventory
 from scripts.shopify.marks import MARK_TAG
 from scripts.shopify.populate_inventory import populate
@@ -12,7 +13,10 @@ from scripts.shopify.prepare_inventory_snapshot import main, product_record, rea
 from training.data.inventory import InventoryWarning, inventory_from_records, load_inventory, save_inventory
 
 SHOP = "local-dev-store.myshopify.com"
-pytestmark = pytest.mark.usefixtures("shop_environment")
+pytestmark = [
+    pytest.mark.usefixtures("shop_environment"),
+    pytest.mark.filterwarnings("ignore:Titles of several products"),  # when a test loads what was written
+]
 
 
 @pytest.fixture
@@ -168,27 +172,20 @@ def test_interrupted_snapshot_leaves_the_old_one(store, tmp_path, inventory, mon
     before = path.read_bytes()
     for number in range(300):
         set_product(store, f"p{number}", title=f"P {number}", productType="All")
-    execute = ShopifyClient.execute
-
-    def stopped(self, name, variables=None, **options):
-        if variables and variables.get("after"):
-            raise KeyboardInterrupt
-        return execute(self, name, variables, **options)
 
     def no_space(_):
         raise OSError("No space left on device")
 
     if end == "refused":
         store.faults.script(None, None, None, None, "404")  # grant, access, count, first page
-    elif end == "stopped":
-        monkeypatch.setattr(ShopifyClient, "execute", stopped)
     elif end == "while writing":
         monkeypatch.setattr("os.fsync", no_space)
-    else:
+    elif end == "bulk failed":
         store.faults.every(1, ["bulk failed"])
-    assert main([str(path), "--bulk", "always" if end == "bulk failed" else "never"]) == (
-        130 if end == "stopped" else 1
-    )
+    stop = interrupted_at(5) if end == "stopped" else nullcontext()
+    with stop:
+        status = main([str(path), "--bulk", "always" if end == "bulk failed" else "never"])
+    assert status == (130 if end == "stopped" else 1)
     err = capsys.readouterr().err
     reasons = {"refused": "HTTP 404", "stopped": "is as it was", "while writing": "No space", "bulk failed": "FAILED"}
     assert reasons[end] in err

@@ -10,7 +10,7 @@ from email.parser import BytesParser
 import numpy as np
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
@@ -155,6 +155,7 @@ def test_broken_download_goes_on_where_it_stopped(fake_time):
     assert len(fake_time.waits) == 3
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.lists(st.tuples(st.integers(0, 300), st.booleans())))
 def test_download_is_whole_wherever_it_was_cut(lengths, cuts):
     expected = [f'{{"{number}":"{"x" * length}"}}' for number, length in enumerate(lengths)]
@@ -166,6 +167,7 @@ def test_download_is_whole_wherever_it_was_cut(lengths, cuts):
     assert list(files.lines(URL, count=len(expected))) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab{}", max_size=5)), st.integers(1, 7))
 def test_lines_do_not_depend_on_how_they_come(texts, size):
     body = "".join(f"{text}\n" for text in texts).encode()

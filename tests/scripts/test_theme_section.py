@@ -100,6 +100,13 @@ def test_only_unpublished_products_show_nothing_and_among_others_they_are_left_o
     assert page.titles() == ["Wool Blanket"]
 
 
+def test_products_without_a_page_of_their_own_and_what_is_no_product_are_left_out(page):
+    node = {"handle": "mug", "title": "Mug", "onlineStoreUrl": "https://x.example/products/mug"}
+    page.before_scripts(answer([node | {"onlineStoreUrl": None, "title": "Elsewhere"}, {}, None, node]))
+    visit(page)
+    assert page.titles() == ["Mug"]
+
+
 def test_markup_in_product_and_settings_is_text(page):
     recommend(page.store, VISITOR, [add_product(page.store, ATTACK), add_product(page.store, "Rock & <b>Roll</b>")])
     visit(page, "heading=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E&cookie_name=slirec_shopper&show_vendor=true")

@@ -76,7 +76,8 @@ def recommend(store, handle: str, products: list[str]) -> None:
 @contextmanager
 def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
     """A headless Chromium with a profile of its own."""
-    binary, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
+    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver_path = shutil.which("chromedriver")
     require(binary, "chromium")
     require(driver_path, "chromedriver")
     options = webdriver.ChromeOptions()

@@ -5,6 +5,7 @@ For people without a shop, and for the tests. `python -m scripts.shopify.dev_sto
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -168,14 +169,13 @@ class DevStore:
 
     def record(self, request: Request) -> None:
         """Appends to the request log, in bounded memory."""
-        if len(self.requests) >= VARIABLES_KEPT and request.variables:
-            request = Request(
-                request.api,
-                request.operation,
-                status=request.status,
-                requested_cost=request.requested_cost,
-                throttled=request.throttled,
-                fault=request.fault,
-            )
-        if len(self.requests) < LOG_LENGTH:
-            self.requests.append(request)
+        if len(self.requests) >= VARIABLES_KEPT:
+            request = replace(request, variables={})
+        if len(self.requests) >= LOG_LENGTH:
+            del self.requests[: LOG_LENGTH // 2]
+        self.requests.append(request)
+
+    def crashed(self, error: BaseException) -> None:
+        """Keeps an exception that should not have been raised; the first hundred are enough."""
+        if len(self.crashes) < 100:
+            self.crashes.append(error)

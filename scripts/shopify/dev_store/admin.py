@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphql import FieldNode
+
 from scripts.shopify.dev_store import wording
 from scripts.shopify.dev_store.cost import SINGLE_LIMIT
 from scripts.shopify.dev_store.engine import Prepared, engine_of
@@ -11,10 +13,10 @@ from scripts.shopify.dev_store.engine import Prepared, engine_of
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
 
-VARIABLES_KEPT = 20_000
-"""Requests whose variables the log keeps."""
-LOG_LENGTH = 500_000
-"""Requests that the log keeps."""
+VARIABLES_KEPT = 5_000
+"""The log keeps the variables while it has fewer requests than this."""
+LOG_LENGTH = 200_000
+"""Requests that the log keeps at most; then the older half is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Request:
     Attributes:
         api: `admin`, `storefront`, `oauth` (a grant), `staged` (an upload) or `bulk` (a download).
         operation: Name of the GraphQL operation; empty for none.
-        variables: Its variables; empty for the requests after the first 20,000.
+        variables: Its variables; empty for the requests after the first 5,000.
         status: HTTP status of the answer; 0 where the connection was dropped.
         requested_cost: Points that it was admitted on, if it came that far.
         throttled: Whether the answer was THROTTLED.
@@ -51,7 +53,7 @@ class Reply:
 
 
 UNAUTHORIZED = Reply({"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}, 401)
-_BAD_REQUEST = Reply({"errors": {"query": "Required parameter missing or invalid"}}, 400)
+BAD_REQUEST = Reply({"errors": {"query": "Required parameter missing or invalid"}}, 400)
 
 
 def plain_fault(fault: str, url: str) -> Reply | None:
@@ -71,6 +73,20 @@ def plain_fault(fault: str, url: str) -> Reply | None:
     return replies.get(fault)
 
 
+def read_body(api: str, body: Any) -> tuple[Prepared | None, Mapping[str, Any]]:
+    """Reads the JSON body of a GraphQL request: `query`, `variables`, `operationName`.
+
+    Returns:
+        The prepared document and the variables; None and no variables where the body is something else.
+    """
+    if not isinstance(body, Mapping):
+        return None, {}
+    text, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
+    if not (isinstance(text, str) and isinstance(variables, Mapping | None) and isinstance(name, str | None)):
+        return None, {}
+    return engine_of(api).prepare(text, name or None), variables or {}
+
+
 def answer_admin(store: "DevStore", token: str | None, body: Any, fault: str | None) -> Reply:
     """Carries out an Admin API request.
 
@@ -83,11 +99,7 @@ def answer_admin(store: "DevStore", token: str | None, body: Any, fault: str | N
     Returns:
         The answer; the request is in the log.
     """
-    text = body.get("query") if isinstance(body, Mapping) else None
-    variables = (body.get("variables") or {}) if isinstance(body, Mapping) else {}
-    prepared = None
-    if isinstance(text, str) and isinstance(variables, Mapping):
-        prepared = engine_of("admin").prepare(text, body.get("operationName"))
+    prepared, variables = read_body("admin", body)
     requested = prepared.cost.requested(variables) if prepared and prepared.cost else None
     reply = _reply(store, token, prepared, variables, requested, fault)
     errors = reply.document.get("errors") if isinstance(reply.document, Mapping) else None
@@ -116,7 +128,7 @@ def _reply(
     if fault == "string":
         return Reply({"errors": "Something went wrong"})
     if prepared is None:
-        return _BAD_REQUEST
+        return BAD_REQUEST
     if prepared.operation is None or requested is None:
         return Reply({"errors": list(prepared.errors)})
     bucket = store.bucket
@@ -130,7 +142,9 @@ def _reply(
     if fault == "internal":
         answer: dict[str, Any] = {"errors": [wording.internal_error()]}
     elif fault == "denied":
-        answer = {"data": None, "errors": [wording.access_denied("some", ("read_something",)).formatted]}
+        fields = [node for node in prepared.operation.selection_set.selections if isinstance(node, FieldNode)]
+        denied = wording.access_denied(fields[0].name.value if fields else "", ("read_products",)).formatted
+        answer = {"data": {(node.alias or node.name).value: None for node in fields}, "errors": [denied]}
     else:
         answer = store.carry_out(prepared, variables, "admin", scopes)
     if "data" not in answer and fault != "internal":  # refused because of its variables, so it has no cost

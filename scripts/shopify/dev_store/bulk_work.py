@@ -106,7 +106,8 @@ class _Shuffle:
 def _pages(
     engine: Engine, prepared: Prepared, context: UnpagedContext, plan: QueryPlan, outer: Outer
 ) -> Iterator[list[Json]]:
-    size, after, more = FIRST_PAGE, None, True
+    # One object may have thousands nested in it, and all that a page finds is in memory at once.
+    size, after, more = 1 if outer.shape else FIRST_PAGE, None, True
     while more:
         begun = time.perf_counter()
         with context.state.transaction():  # not only the lock: this fails where the state was closed meanwhile

@@ -48,7 +48,7 @@ def _product_set(
         product = set_product(context, given(input), given(identifier or {}))
     except UserErrors as refused:
         errors = refused.errors
-    if synchronous or errors:
+    if synchronous is not False or errors:
         return {"product": product, "productSetOperation": None, "userErrors": errors}
     done = {"status": "COMPLETE", "product": product and product["id"], "userErrors": []}
     operation = context.state.insert("ProductSetOperation", done)

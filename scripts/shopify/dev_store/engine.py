@@ -35,8 +35,21 @@ from scripts.shopify.dev_store.state import split_gid
 log = logging.getLogger(__name__)
 
 SDL = Path(__file__).parent / "sdl"
-RESOLVER_MODULES = ("base", "catalogue*", "metaobjects*", "orders*", "bulk*", "staged*", "storefront*")
-"""Modules that register resolvers when they are imported, as file name patterns."""
+RESOLVER_MODULES = (
+    "base",
+    "bulk",
+    "catalogue_collections",
+    "catalogue_metafields",
+    "catalogue_product_set",
+    "catalogue_products",
+    "catalogue_publications",
+    "metaobject_definitions",
+    "metaobjects",
+    "orders",
+    "staged",
+    "storefront",
+)
+"""Modules that register resolvers when they are imported."""
 _KEPT_DOCUMENTS = 500
 
 
@@ -130,7 +143,7 @@ class Engine:
         if cause is None or isinstance(cause, GraphQLError):
             return error.formatted
         log.error("a resolver of the local shop failed at %s", error.path, exc_info=cause)
-        context.store.crashes.append(cause)
+        context.store.crashed(cause)
         return wording.internal_error(error.path)
 
 
@@ -143,9 +156,8 @@ def engine_of(api: str) -> Engine:
 @lru_cache
 def load_resolvers() -> None:
     """Imports every module that registers resolvers."""
-    for pattern in RESOLVER_MODULES:
-        for path in sorted(Path(__file__).parent.glob(f"{pattern}.py")):
-            importlib.import_module(f"{__package__}.{path.stem}")
+    for name in RESOLVER_MODULES:
+        importlib.import_module(f"{__package__}.{name}")
 
 
 def sdl(api: str) -> str:

@@ -68,7 +68,9 @@ class Faults:
             self._script += [name if name is None else _checked(name) for name in names]
 
     def every(self, n: int, names: Sequence[str] = DEFAULT) -> None:
-        """Makes every n-th request meet the next of these faults, in turn; n = 0 stops it.
+        """Makes every n-th request meet the next of these faults that can hit it, in turn; n = 0 stops it.
+
+        A fault that is passed over hits the next request that it can.
 
         Raises:
             ValueError: n is negative, or a name is not in `FAULTS`, or there is none.
@@ -96,16 +98,15 @@ class Faults:
         """
         with self._lock:
             scripted = self._script.popleft() if self._script else None
-            if scripted is not None and kind in FAULTS[scripted]:
-                return self._inject(scripted)
-            if scripted is not None:
-                self._held.append(scripted)
             self._seen += 1
-            if self._every and self._seen % self._every == 0:
-                self._held.append(self._names[self._drawn % len(self._names)])
-                self._drawn += 1
+            turns = len(self._names) if self._every and self._seen % self._every == 0 else 0
+            for name in (scripted,) if scripted else (self._draw() for _ in range(turns)):
+                if self._fits(name, kind, granted or name == scripted):
+                    return self._inject(name)
+                if name == scripted or name not in self._held:
+                    self._held.append(name)
             for name in self._held:
-                if kind in FAULTS[name] and (granted or name != "expired"):
+                if self._fits(name, kind, granted):
                     self._held.remove(name)
                     return self._inject(name)
             return None
@@ -117,6 +118,13 @@ class Faults:
                 return False
             self._bulk_failures -= 1
             return True
+
+    def _draw(self) -> str:
+        self._drawn += 1
+        return self._names[(self._drawn - 1) % len(self._names)]
+
+    def _fits(self, name: str, kind: str, granted: bool) -> bool:
+        return kind in FAULTS[name] and (granted or name != "expired")
 
     def _inject(self, name: str) -> str:
         self.injected[name] = self.injected.get(name, 0) + 1

@@ -2,10 +2,11 @@
 
 Terms side by side must all hold; `OR`, `AND`, `NOT`, a leading `-` and parentheses combine them; a comma separates
 alternatives; a trailing `*` matches a beginning. As at Shopify, a filter that does not exist, or whose value makes no
-sense, is **ignored**, with a warning in `extensions.search`: a mistyped filter finds everything.
+sense, is **ignored**: a mistyped filter finds everything. Shopify warns in `extensions.search`, this shop in its log.
 https://shopify.dev/docs/api/usage/search-syntax
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Literal
 Document = Mapping[str, Any]
 Predicate = Callable[[Document], bool]
 Kind = Literal["exact", "text", "time", "boolean", "number"]
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_FIELD = "Invalid search field for this query."
 
@@ -69,6 +72,8 @@ def compile_search(text: str | None, fields: Mapping[str, Field], default: Itera
     while parser.kind:  # a closing parenthesis too many
         parser.advance()
         matches = _all_of([matches, parser.alternatives()])
+    for warning in parser.warnings:
+        log.warning("search %r: filter %s is ignored: %s", text, warning["field"], warning["message"])
     return Search(matches or (lambda document: True), tuple(parser.warnings))
 
 

@@ -11,9 +11,8 @@ from werkzeug.exceptions import HTTPException
 
 from scripts.shopify.dev_store import bulk, page, staged
 from scripts.shopify.dev_store.access import SUPPORTED_VERSIONS, served_version
-from scripts.shopify.dev_store.admin import Reply, Request, answer_admin, plain_fault
+from scripts.shopify.dev_store.admin import BAD_REQUEST, Reply, Request, answer_admin, plain_fault, read_body
 from scripts.shopify.dev_store.connection import DROP, ConnectionDropped
-from scripts.shopify.dev_store.engine import engine_of
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -95,7 +94,7 @@ def _on_error(store: "DevStore", error: Exception) -> Any:
     if isinstance(error, HTTPException):
         return _send(Reply({"errors": error.name}, error.code or 500))
     log.error("the local shop failed at %s", request.path, exc_info=error)
-    store.crashes.append(error)
+    store.crashed(error)
     return _send(Reply({"errors": "Internal Server Error"}, 500))
 
 
@@ -122,18 +121,16 @@ def _storefront(store: "DevStore", asked: str) -> Response:
     served = served_version(asked)
     body = request.get_json(force=True, silent=True)
     scopes = store.access.storefront_scopes(request.headers.get("X-Shopify-Storefront-Access-Token"))
-    name, variables = "", {}
+    prepared, variables = read_body("storefront", body)
     if served is None:
         reply = _NOT_FOUND
     elif scopes is None:
         reply = Reply({"errors": [{"message": "", "extensions": {"code": "UNAUTHORIZED"}}]}, 401)
-    elif not isinstance(body, dict) or not isinstance(body.get("query"), str):
-        reply = Reply({"errors": {"query": "Required parameter missing or invalid"}}, 400)
+    elif prepared is None:
+        reply = BAD_REQUEST
     else:
-        variables = body.get("variables") or {}
-        prepared = engine_of("storefront").prepare(body["query"], body.get("operationName"))
-        name = prepared.name
         reply = Reply(store.carry_out(prepared, variables, "storefront", scopes))
+    name = prepared.name if prepared else ""
     store.record(Request("storefront", name, variables, reply.status))
     return _send(reply, {"X-Shopify-API-Version": served} if served else {})
 

@@ -24,7 +24,7 @@ CREATE TABLE links (
     position INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, parent TEXT NOT NULL, child TEXT NOT NULL,
     UNIQUE (name, parent, child)
 );
-CREATE INDEX links_by_parent ON links (name, parent, position);
+CREATE INDEX links_by_parent ON links (parent, name, position);
 CREATE INDEX links_by_child ON links (child, name, position);
 """
 
@@ -93,6 +93,7 @@ class State:
         self._sql.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         with self.transaction():
             shop = {"name": "Local development shop", "myshopifyDomain": "local-dev-store.myshopify.com"}
+            shop |= {"email": "owner@example.com", "createdAt": "2026-01-01T00:00:00Z"}
             self.insert("Shop", {**shop, "currencyCode": "USD", "ianaTimezone": "Etc/UTC"})
             self.insert("Publication", {"autoPublish": False, "catalog": None})
             for number, (handle, title) in enumerate((("pos", "Point of Sale"), ("online_store", "Online Store")), 1):
@@ -188,9 +189,7 @@ class State:
         with self.transaction():
             done = self._sql.execute("DELETE FROM documents WHERE kind = ? AND number = ?", (kind, number))
             self._sql.execute("DELETE FROM links WHERE child = ?", (gid,))
-            names = [name for (name,) in self._sql.execute("SELECT DISTINCT name FROM links")]
-            for name in names:
-                self._sql.execute("DELETE FROM links WHERE name = ? AND parent = ?", (name, gid))
+            self._sql.execute("DELETE FROM links WHERE parent = ?", (gid,))
             return bool(done.rowcount)
 
     def scan(

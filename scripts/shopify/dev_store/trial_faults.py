@@ -1,16 +1,27 @@
 """The whole workflow with a fault in every tenth request, beside one without any."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scripts.shopify.dev_store import DevStore
+from scripts.shopify.dev_store.faults import DEFAULT
 from scripts.shopify.dev_store.trial_data import prepare, write_inputs
 from scripts.shopify.dev_store.trial_run import WORKFLOW, Run, Runner, as_row, output_of, run_process
 from scripts.shopify.dev_store.trial_state import canonical_state, differences, state_counts
 
 
+NAMES: Final = (*DEFAULT, "bulk failed")
+
+
 def trial_faults(
-    folder: Path, *, num_products: int = 240, num_shoppers: int = 300, every: int = 10, run: Runner = run_process
+    folder: Path,
+    *,
+    num_products: int = 240,
+    num_shoppers: int = 300,
+    every: int = 10,
+    run: Runner = run_process,
+    make_store: Callable[[Path], DevStore] = DevStore,
 ) -> list[dict[str, Any]]:
     """Runs the workflow on two shops, one of which has a fault in every tenth request, and compares them.
 
@@ -23,6 +34,7 @@ def trial_faults(
         num_shoppers: Shoppers with recommendations.
         every: Number of requests to each of which comes one fault.
         run: Runs one step.
+        make_store: Makes a shop on a file.
 
     Returns:
         One row a command; `problems` says what is wrong.
@@ -31,14 +43,13 @@ def trial_faults(
     for one in (calm, rough):
         write_inputs(one, num_products=num_products, num_shoppers=num_shoppers)
     rows: list[dict[str, Any]] = []
-    with DevStore(calm / "store.db") as reference, DevStore(rough / "store.db") as store:
+    with make_store(calm / "store.db") as reference, make_store(rough / "store.db") as store:
+        store.faults.every(every, NAMES)
         for step in WORKFLOW:
             for one in (reference, store):
                 prepare(one, step)
             undisturbed = run(reference, step, calm)
-            store.faults.every(every)
             disturbed = run(store, step, rough)
-            store.faults.every(0)
             problems = _problems(undisturbed, disturbed)
             problems += differences(canonical_state(reference.state), canonical_state(store.state))
             if output_of(step, calm) != output_of(step, rough):
