@@ -10,7 +10,6 @@ from scripts.shopify.dev_store.trial_data import prepare, write_inputs
 from scripts.shopify.dev_store.trial_run import WORKFLOW, Run, Runner, as_row, output_of, run_process
 from scripts.shopify.dev_store.trial_state import canonical_state, differences, state_counts
 
-
 NAMES: Final = (*DEFAULT, "bulk failed")
 
 
