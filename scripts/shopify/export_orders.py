@@ -1,11 +1,13 @@
 """Turns a shop's past orders into interactions (contract 2), from which the model is trained.
 
-    python -m scripts.shopify.export_orders OUTPUT --since 2026-01-01 [--inventory training/inventory.pkl] [--dry-run]
+    python -m scripts.shopify.export_orders OUTPUT --since 2026-01-01 [--inventory training/inventory.pkl] [--full]
+        [--bulk auto|always|never] [--dry-run]
 
 OUTPUT is tab-separated text, or Parquet where it ends with .parquet, with the further columns `kind` and `quantity`.
 Beside it lies OUTPUT.state.parquet, so that the next run reads only the orders that changed since, takes their new
 state (cancelled, refunded) in place of the old one, and doubles nothing. Test and cancelled orders, guests, refunded
-lines and lines without a product are left out. Customers appear as HMACs made with SLIREC_HMAC_SECRET only.
+lines and lines without a product are left out. Customers appear as HMACs made with SLIREC_HMAC_SECRET only. With
+--inventory a product has the category of the snapshot, else its product type.
 
 What an incremental run cannot notice is an order that was deleted and a customer who was erased; --full does. A product
 that was given another handle keeps the old one on older rows until an order of it is read; with --inventory it has the

@@ -52,7 +52,7 @@ class Recommendations:
 
 
 def read_recommendations(path: str | os.PathLike[str], ids: ShopperIds, keep: int) -> Recommendations:
-    """Reads recommendations batch by batch; what stays in memory is some 80 bytes a shopper and 8 a product.
+    """Reads recommendations batch by batch; what stays in memory is some 100 bytes a shopper and 8 a product.
 
     Args:
         path: Parquet file (`.parquet`), or one JSON object a line (`.jsonl`, `.ndjson`), with `userId` and `itemIds`, a
@@ -82,8 +82,9 @@ def read_recommendations(path: str | os.PathLike[str], ids: ShopperIds, keep: in
             waiting = []
     chunks.append(pl.DataFrame(waiting, schema=SHOPPER_SCHEMA, orient="row"))
     every = pl.concat(chunks)
-    shoppers = every.unique(HANDLE, keep="last", maintain_order=True)
-    return Recommendations(shoppers, rows, bad, tuple(problems), len(every) - len(shoppers))
+    repeated = len(every) - every[HANDLE].n_unique()
+    shoppers = every.unique(HANDLE, keep="last", maintain_order=True) if repeated else every
+    return Recommendations(shoppers, rows, bad, tuple(problems), repeated)
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:

@@ -14,19 +14,20 @@ from shopify_schema import operations, published, variable_problems
 
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.dev_store import DevStore
+from scripts.shopify.dev_store.access import CLIENT_SECRET
 from scripts.shopify.dev_store.faults import FAULTS
 from scripts.shopify.dev_store.trial import main, table
 from scripts.shopify.dev_store.trial_data import inventory_of, prepare, recommendations, write_inputs
 from scripts.shopify.dev_store.trial_faults import NAMES, trial_faults
 from scripts.shopify.dev_store.trial_kills import trial_kills
-from scripts.shopify.dev_store.trial_run import WORKFLOW, Run, Step, environment, summary
+from scripts.shopify.dev_store.trial_run import HMAC_SECRET, WORKFLOW, Run, Step, environment, summary
 from scripts.shopify.dev_store.trial_scale import trial_scale
 from scripts.shopify.dev_store.trial_state import canonical_state, differences, state_counts
 from scripts.shopify.documents import QUERIES
 from scripts.shopify.fetch_schema import is_fetched
 
 SCOPES = {
-    "populate_inventory": ("write_products", "read_publications", "write_publications"),
+    "populate_inventory": ("write_products", "write_publications"),
     "prepare_inventory_snapshot": ("read_products",),
     "export_orders": ("read_orders", "read_customers", "read_products"),
     "publish_recommendations": ("write_metaobjects", "write_metaobject_definitions", "read_products"),
@@ -76,7 +77,7 @@ def test_the_workflow(store, run, folder):
     assert [record["handle"] for record in json.loads((folder / "snapshot.json").read_text())["products"]] == list(
         inventory_of(12).handles
     )
-    assert len((folder / "orders.tsv").read_text().splitlines()) > 100
+    assert len((folder / "orders.tsv").read_text().splitlines()) > 40
 
 
 def test_a_second_populate_sends_no_mutation(store, run, folder):
@@ -100,8 +101,11 @@ def test_a_command_does_with_the_scopes_that_the_readme_names(store, run, folder
         for missing in SCOPES[module]:
             store.access.set_scopes(scope for scope in SCOPES[module] if scope != missing)
             done = run(store, step, folder)
-            if done.status == 0:  # cleanup without sight of metaobjects, publishing where a look-up needs no scope
+            if (module, missing) == ("cleanup", "write_metaobject_definitions"):  # products only, then
+                assert (done.status, state_counts(store.state)["metaobjects"]) == (0, 60)
+                assert "recommendations were not looked for" in done.text
                 continue
+            assert done.status == 1
             assert missing in done.text.splitlines()[-1]
             assert differences(before, canonical_state(store.state)) == []
         store.access.set_scopes(SCOPES[module])
@@ -184,6 +188,11 @@ def test_killed_commands_go_on_to_the_same_end(tmp_path):
     assert [row["kills"] for row in rows] == [4] * 5
     assert [row["products"] for row in rows] == [60, 60, 60, 60, 0]
     assert [row["metaobjects"] for row in rows] == [0, 0, 0, 210, 0]
+    left_behind = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left_behind) > 20
+    for path in left_behind:
+        for secret in (HMAC_SECRET, CLIENT_SECRET):
+            assert secret.encode() not in path.read_bytes()
 
 
 @pytest.mark.slow

@@ -102,6 +102,10 @@ def test_what_is_left_out_is_counted():
         "repeated": 1,
         "rows": 1,
     }
+    assert read.counts.summary() == (
+        "6 orders read; left out 1 test, 1 cancelled, 1 without a customer, 1 processed before --since; of 4 lines "
+        "left out 1 refunded, 1 without a product, 1 joined with another of the same product"
+    )
     assert len(read.orders) == 6  # those without rows too: they may have had some before
 
 

@@ -36,7 +36,7 @@ class Worker:
 
     def __init__(self, state: State):
         self._temporary = tempfile.TemporaryDirectory(prefix="dev-store-") if state.path == ":memory:" else None
-        self.folder = Path(self._temporary.name if self._temporary else f"{state.path}.bulk")
+        self.folder = Path(self._temporary.name if self._temporary else f"{state.path}.bulk").absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tasks: deque[tuple[str, Step]] = deque()
         self._busy: set[str] = set()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wsgi import LimitedStream
 
@@ -75,7 +76,10 @@ class Handler(WSGIRequestHandler):
             if left > _LEFT_OVER:
                 self.close_connection = True
             else:
-                body.exhaust()
+                try:
+                    body.exhaust()
+                except (ClientDisconnected, OSError):
+                    self.close_connection = True
 
     def drop(self, flush: bool) -> None:
         """Closes the connection, after sending what there is so far or without."""

@@ -57,7 +57,6 @@ def trial_kills(
                 problems += differences(expected, canonical_state(store.state))
             if output_of(step, again) != output_of(step, after):
                 problems.append(f"{step.output} differs")
-            shutil.rmtree(again)
         more = {"kills": len(moments), "at_requests": moments, "rounds": rounds}
         rows.append(as_row(step.module, reference, **more, **counts, problems=problems))
         base = after

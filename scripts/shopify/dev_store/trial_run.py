@@ -102,8 +102,10 @@ def run_process(
     """
     before, started, peak = len(store.requests), time.perf_counter(), None
     command = [sys.executable, "-m", f"scripts.shopify.{step.module}", *step.arguments]
+    # What a killed process leaves in the temporary folder goes with the working folder.
+    env = environment(store) | {"TMPDIR": str(folder)}
     with (folder / "printed.txt").open("w+", encoding="utf-8") as printed:
-        process = subprocess.Popen(command, cwd=folder, env=environment(store), stdout=printed, stderr=printed)
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=printed, stderr=printed)
         while process.poll() is None:
             peak = _peak_mb(process.pid) or peak
             if kill_at is not None and len(store.requests) - before >= kill_at:

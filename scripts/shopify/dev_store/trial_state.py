@@ -5,7 +5,7 @@ from typing import Any
 
 from scripts.shopify.dev_store.state import State
 
-KINDS = ("Product", "ProductVariant", "Collection", "MetaobjectDefinition", "Metaobject", "Order", "Customer")
+KINDS = ("Product", "ProductVariant", "Collection", "MetaobjectDefinition", "Order", "Customer")
 _LINKS = {"collection": ("Product",), "publication": ("Product", "Collection")}
 _TIMES = frozenset({"createdAt", "updatedAt", "publishedAt", "publishDate"})
 
@@ -13,15 +13,21 @@ _TIMES = frozenset({"createdAt", "updatedAt", "publishedAt", "publishDate"})
 def canonical_state(state: State) -> dict[str, Any]:
     """Returns everything that matters of a shop's state.
 
-    Ids are part of it: a product that was made twice, or made in another order, makes a difference. Times are not.
+    Ids are part of it: a product that was made twice, or made in another order, makes a difference. Times are not, nor
+    are the ids of metaobjects: those go by their handles, and a bulk operation that fails midway leaves the rest to a
+    second one, which sends them in another order.
 
     Args:
         state: State of a local shop.
 
     Returns:
-        `{kind: {gid: document}}`, and under the name of each link `{child gid: sorted parent gids}`.
+        `{kind: {gid: document}}`, metaobjects by type and handle; and under the name of each link
+        `{child gid: sorted parent gids}`.
     """
     document: dict[str, Any] = {kind: {item["id"]: _without_times(item) for item in state.scan(kind)} for kind in KINDS}
+    document["Metaobject"] = {
+        f"{item['type']}/{item['handle']}": _without_times(item) | {"id": None} for item in state.scan("Metaobject")
+    }
     for link, kinds in _LINKS.items():
         document[link] = {gid: sorted(state.parents(link, gid)) for kind in kinds for gid in document[kind]}
     return document

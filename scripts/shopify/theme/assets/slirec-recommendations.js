@@ -180,7 +180,6 @@
       });
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       const { data } = await response.json();
-      if (!data) throw new Error('no data');
       const nodes = data.metaobject?.field?.references?.nodes ?? [];
       const sellable = (product) => product?.handle && product.onlineStoreUrl && product.handle !== viewed;
       return nodes.filter(sellable).slice(0, count);
