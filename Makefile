@@ -24,8 +24,7 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean \
-	clean-results
+.PHONY: help install run test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean clean-results
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile

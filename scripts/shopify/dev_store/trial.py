@@ -29,12 +29,18 @@ Row = Mapping[str, Any]
 OUTPUT: Final = Path("runs/shopify_trial.json")
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be a positive integer. Received: {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measure the Shopify commands against a local shop.")
     parser.add_argument("trial", choices=("faults", "kills", "scale", "publish", "all"))
-    parser.add_argument("--products", type=int, help="products of the shop (default: 240, scale: 10000)")
-    parser.add_argument("--shoppers", type=int, default=100_000, help="shoppers to publish for (default: 100000)")
-    parser.add_argument("--kills", type=int, default=20, help="how often a command is killed (default: 20)")
+    parser.add_argument("--products", type=_positive, help="products of the shop (default: 240, scale: 10000)")
+    parser.add_argument("--shoppers", type=_positive, default=100_000, help="shoppers to publish for (default: 100000)")
+    parser.add_argument("--kills", type=_positive, default=20, help="how often a command is killed (default: 20)")
     parser.add_argument("--seed", type=int, default=7, help="of the random moments (default: 7)")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"file for the rows (default: {OUTPUT})")
     return parser
