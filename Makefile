@@ -81,7 +81,7 @@ clean:  ## Remove .venv and the caches; data and results stay
 
 clean-results:  ## Remove generated data, runs and the local MLflow store, registered models included
 	@if [ -f data/interactions.oracle.npz ]; then rm -f data/interactions.tsv data/interactions.oracle.npz; fi
-	@rm -rf data/dataset data/quick runs mlruns mlflow.db*
+	@rm -rf data/dataset data/quick data/dev_store* runs mlruns mlflow.db*
 
 # The stamp is written last: an environment without it is unfinished and is built from scratch. uv installs in a fraction
 # of pip's time; where it cannot (a mirror that only pip is set up for), pip does the same work. --no-deps, because the

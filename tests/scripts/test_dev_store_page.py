@@ -104,6 +104,7 @@ def test_the_section_is_rendered_hidden_and_its_schema_not_at_all():
     attributes, html = section({"show_vendor": True, "show_price": False, "count": 3})
     (inner,) = Tags(html).of("section")
     assert "hidden" in inner
+    assert Tags(html).of("ul")[0]["role"] == "list"  # Safari takes it away from a list without bullets
     assert inner["aria-labelledby"] == Tags(html).of("h2")[0]["id"]
     assert (attributes["data-count"], "data-vendor" in attributes, "data-price" in attributes) == ("3", True, False)
     assert "schema" not in html and "presets" not in html and "{{" not in html and "{%" not in html

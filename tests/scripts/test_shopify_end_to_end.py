@@ -7,6 +7,7 @@ import json
 import random
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import require
 from graphql import parse
@@ -17,7 +18,7 @@ from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.access import CLIENT_SECRET
 from scripts.shopify.dev_store.faults import FAULTS
 from scripts.shopify.dev_store.trial import main, table
-from scripts.shopify.dev_store.trial_data import inventory_of, prepare, recommendations, write_inputs
+from scripts.shopify.dev_store.trial_data import inventory_of, prepare, recommendations, write_inputs, write_parquet
 from scripts.shopify.dev_store.trial_faults import NAMES, trial_faults
 from scripts.shopify.dev_store.trial_kills import trial_kills
 from scripts.shopify.dev_store.trial_run import HMAC_SECRET, WORKFLOW, Run, Step, environment, summary
@@ -214,12 +215,15 @@ def test_every_shopper_of_a_bulk_mutation_is_accounted_for(tmp_path, capsys):
     assert "1,998" in capsys.readouterr().out
 
 
-def test_recommendations_of_the_trial():
+def test_recommendations_of_the_trial(tmp_path):
     rows = list(recommendations(1000, 40))
     known = {f"gid://shopify/Product/{number}" for number in range(1, 41)}
     lacking = [number for number, row in enumerate(rows) if not known.issuperset(row["itemIds"])]
     assert lacking == list(range(49, 1000, 50))
     assert [number for number, row in enumerate(rows) if known.isdisjoint(row["itemIds"])] == [999]
+    path = tmp_path / "recommendations.parquet"
+    write_parquet(path, num_products=40, num_shoppers=20_001)
+    assert pq.read_table(path)["userId"].to_pylist() == [f"shopper-{number}" for number in range(20_001)]
 
 
 def test_differences_name_what_is_missing_too_much_or_changed(store):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def write_parquet(path: Path, *, num_products: int, num_shoppers: int) -> None:
     schema = pa.schema({"userId": pa.string(), "itemIds": pa.list_(pa.string())})
     rows = recommendations(num_shoppers, num_products)
     with pq.ParquetWriter(path, schema) as writer:
-        while batch := [row for row, _ in zip(rows, range(_BATCH), strict=False)]:
+        while batch := list(islice(rows, _BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
