@@ -1,6 +1,8 @@
 """Large reads and writes: Shopify does the work in the background and hands over one JSONL file.
 
-Nothing partial is taken for the whole: lines are counted, and every input line of a mutation is accounted for.
+Nothing partial is taken for the whole: a result has to come without a transport error, to end with a whole line, to
+hold the parent of every child and as many top-level nodes as Shopify says; and every input line of a mutation is
+accounted for.
 https://shopify.dev/docs/api/usage/bulk-operations/queries and .../imports.
 """
 
@@ -14,9 +16,9 @@ from types import MappingProxyType
 from typing import Any
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.bulk_documents import Connection, inline_variables, root_connection
+from scripts.shopify.bulk_documents import Connection, inline_variables, name_of, root_connection
 from scripts.shopify.bulk_join import join_lines, parse_line
-from scripts.shopify.bulk_operations import Bar, Operation, run
+from scripts.shopify.bulk_operations import Bar, Operation, end_running, run
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.documents import Document, load
 
@@ -52,7 +54,7 @@ class BulkLine:
 def bulk_query(
     client: ShopifyClient,
     name: str,
-    variables: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
     *,
     connections: Mapping[str, str] = MappingProxyType({}),
     progress: Bar | None = None,
@@ -66,7 +68,7 @@ def bulk_query(
         client: Client of the shop.
         name: Document queries/<name>.graphql: one top-level connection, each connection by `edges { node }`, `id` and
             `__typename` on every node.
-        variables: Values of its variables; they are written into the text.
+        variables: Values of its variables, all of type `String!`; they are written into the text.
         connections: `__typename` -> name of the connection that such nodes come from; needed only where a node has
             several connections.
         progress: Bar that follows the objects that Shopify has processed, children included.
@@ -121,6 +123,21 @@ def bulk_mutation(
     return _mutate(client, document, variables, progress, deadline, max_bytes)
 
 
+def end_earlier_mutations(client: ShopifyClient, name: str) -> None:
+    """Ends what an earlier run of a bulk mutation has left running, so that it overwrites nothing that comes now.
+
+    A command that was killed could not cancel its operation. One that runs at this moment loses its operation too.
+
+    Args:
+        client: Client of the shop.
+        name: Document queries/<name>.graphql of the mutation.
+
+    Raises:
+        ShopifyError: It does not end in time, or Shopify does not answer.
+    """
+    end_running(client, "mutation", name_of(load(name).operation))
+
+
 def _query(
     client: ShopifyClient,
     name: str,
@@ -142,7 +159,7 @@ def _query(
         log.info("%s: %s; running it again", name, operation.ended_as)
         if progress is not None:
             progress.update(-operation.object_count)
-    if operation.url is None and operation.object_count:
+    if operation.url is None and operation.root_count:
         raise ShopifyError(f"{name}: {operation.ended_as} without a result", code="BULK_RESULT")
     lines = client.lines(operation.url, operation.object_count) if operation.url else iter(())
     yield from join_lines(lines, root, connections, operation.root_count)

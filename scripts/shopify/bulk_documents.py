@@ -10,37 +10,23 @@ from typing import Any
 
 from graphql import (
     REMOVE,
-    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLBoolean,
-    GraphQLError,
-    GraphQLFloat,
-    GraphQLID,
-    GraphQLInt,
-    GraphQLList,
-    GraphQLString,
     InlineFragmentNode,
-    ListTypeNode,
     NameNode,
-    NonNullTypeNode,
-    NullValueNode,
-    ObjectFieldNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    StringValueNode,
     VariableNode,
     Visitor,
-    ast_from_value,
     print_ast,
     visit,
 )
 
 from scripts.shopify.documents import Document
 
-_SCALARS = {"String": GraphQLString, "ID": GraphQLID, "Int": GraphQLInt, "Float": GraphQLFloat}
-_SCALARS |= {"Boolean": GraphQLBoolean, "DateTime": GraphQLString, "Date": GraphQLString, "URL": GraphQLString}
 _Fragments = Mapping[str, FragmentDefinitionNode]
 
 
@@ -57,27 +43,31 @@ class Connection:
     inside: Mapping[str, "Connection"]
 
 
-def inline_variables(document: Document, variables: Mapping[str, Any]) -> DocumentNode:
+def inline_variables(document: Document, variables: Mapping[str, str]) -> DocumentNode:
     """Returns the document with each variable replaced by its value.
 
-    An argument whose variable has neither value nor default is left out, as GraphQL says.
-
     Raises:
-        ValueError: A required variable is missing, one is unknown, has the wrong type, or a type other than the
-            built-in scalars, DateTime, Date, URL and lists of them; values of other types belong into the document.
+        ValueError: A variable is missing or unknown, is no text, or is not declared as `String!`.
     """
     definitions = {node.variable.name.value: node for node in document.operation.variable_definitions or ()}
-    if unknown := sorted(variables.keys() - definitions):
-        raise ValueError(f"{document.name} should get the variables {sorted(definitions)}. Received also: {unknown}")
-    literals: dict[str, Any] = {}
+    if variables.keys() != definitions.keys():
+        raise ValueError(
+            f"{document.name} should get the variables {sorted(definitions)}. Received: {sorted(variables)}"
+        )
     for name, node in definitions.items():
-        if name in variables:
-            literals[name] = _literal(variables[name], node.type, f"{document.name}: ${name}")
-        elif node.default_value is not None:
-            literals[name] = node.default_value
-        elif isinstance(node.type, NonNullTypeNode):
-            raise ValueError(f"{document.name} needs a value for its variable ${name}")
-    return visit(document.tree, _Inliner(literals))
+        if (kind := print_ast(node.type)) != "String!":
+            raise ValueError(
+                f"{document.name}: ${name} should be of type String!, to be written into a bulk query. Received: "
+                f"{kind}; write its value into the document"
+            )
+        if not isinstance(variables[name], str):
+            raise ValueError(f"{document.name}: ${name} should be text. Received: {variables[name]!r}")
+    return visit(document.tree, _Inliner(variables))
+
+
+def name_of(operation: OperationDefinitionNode) -> str:
+    """Returns the operation's name, or `Bulk` where it has none."""
+    return operation.name.value if operation.name else "Bulk"
 
 
 def bulk_text(tree: DocumentNode, label: str) -> str:
@@ -88,7 +78,7 @@ def bulk_text(tree: DocumentNode, label: str) -> str:
 
     class Renamer(Visitor):
         def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> OperationDefinitionNode:
-            name = NameNode(value=f"{node.name.value if node.name else 'Bulk'}_{label}")
+            name = NameNode(value=f"{name_of(node)}_{label}")
             return OperationDefinitionNode(**{key: getattr(node, key) for key in node.keys} | {"name": name})
 
     return print_ast(visit(tree, Renamer()))
@@ -112,47 +102,17 @@ def root_connection(document: Document) -> Connection:
 
 
 class _Inliner(Visitor):
-    """Replaces variables by the given literals, and drops the definitions."""
+    """Replaces variables by their values, and drops the definitions."""
 
-    def __init__(self, literals: Mapping[str, Any]):
+    def __init__(self, values: Mapping[str, str]):
         super().__init__()
-        self.literals = literals
+        self.values = values
 
     def enter_variable_definition(self, *_: Any) -> Any:
         return REMOVE
 
-    def enter_argument(self, node: ArgumentNode | ObjectFieldNode, *_: Any) -> Any:
-        missing = isinstance(node.value, VariableNode) and node.value.name.value not in self.literals
-        return REMOVE if missing else None
-
-    enter_object_field = enter_argument
-
-    def enter_variable(self, node: VariableNode, *_: Any) -> Any:
-        return self.literals.get(node.name.value, NullValueNode())  # a list keeps the place of what is missing
-
-
-def _literal(value: Any, type_node: Any, where: str) -> Any:
-    kind = _input_type(type_node, where)
-    try:
-        node = ast_from_value(value, kind)
-    except (GraphQLError, TypeError) as error:
-        raise ValueError(f"{where}: {error}. Received: {value!r}") from None
-    if isinstance(node, NullValueNode) and isinstance(type_node, NonNullTypeNode):
-        raise ValueError(f"{where} should not be null")
-    return node
-
-
-def _input_type(node: Any, where: str) -> Any:
-    if isinstance(node, NonNullTypeNode):
-        return _input_type(node.type, where)
-    if isinstance(node, ListTypeNode):
-        return GraphQLList(_input_type(node.type, where))
-    if node.name.value not in _SCALARS:
-        raise ValueError(
-            f"{where} should be of type {', '.join(_SCALARS)} or a list of one, to be written into a bulk query. "
-            f"Received: {node.name.value}; write its value into the document"
-        )
-    return _SCALARS[node.name.value]
+    def enter_variable(self, node: VariableNode, *_: Any) -> StringValueNode:
+        return StringValueNode(value=self.values[node.name.value])
 
 
 def _fields(selections: SelectionSetNode | None, fragments: _Fragments) -> Iterator[FieldNode]:

@@ -41,11 +41,14 @@ def join_lines(
             node belongs to.
     """
     if not root.inside:
+        found = 0
         for line in lines:
             node = parse_line(line)
             if "__parentId" in node:
                 raise _error(f"a child of {node['__parentId']}, of which the query selects none")
+            found += 1
             yield node
+        _check_count(found, root_count)
         return
     with closing(sqlite3.connect("", isolation_level=None)) as database:  # "": a private file, deleted when closed
         database.execute("PRAGMA journal_mode = OFF")
@@ -56,8 +59,7 @@ def join_lines(
         if orphan := database.execute(_ORPHANS).fetchone():
             raise _error(f"a child of {orphan[0]}, which it does not hold itself")
         (found,) = database.execute("SELECT count(*) FROM lines WHERE parent IS NULL").fetchone()
-        if root_count not in (None, found):
-            raise _error(f"{found} top-level nodes instead of {root_count}")
+        _check_count(found, root_count)
         for (line,) in database.execute("SELECT line FROM lines WHERE parent IS NULL ORDER BY number"):
             yield _with_children(parse_line(line), root, connections, database)
 
@@ -71,6 +73,11 @@ def parse_line(line: str) -> dict[str, Any]:
     if not isinstance(node, dict):
         raise _error(f"a line that is no JSON object: {line[:80]!r}")
     return node
+
+
+def _check_count(found: int, root_count: int | None) -> None:
+    if root_count not in (None, found):
+        raise _error(f"{found} top-level nodes instead of {root_count}")
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[str | None, str | None, str]]:

@@ -4,6 +4,7 @@ https://shopify.dev/docs/api/usage/bulk-operations/queries; five of a kind may r
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import uuid4
@@ -23,6 +24,7 @@ QUEUE = 3600.0
 DOCUMENT_LIMIT = 65_535
 """Bytes of the document of a bulk operation at most."""
 _STARTS = 5
+_LABEL = 12  # hexadecimal digits that tell one run from another
 _LONGEST_PAUSE = 10.0
 _ENDED = frozenset(("COMPLETED", "FAILED", "CANCELED", "EXPIRED"))
 _BUSY = frozenset(("OPERATION_IN_PROGRESS", "LIMIT_REACHED"))
@@ -89,16 +91,39 @@ def run(
         ShopifyError: It could not be started, or did not end in time; it is cancelled then.
         ValueError: The document is too long.
     """
-    label = uuid4().hex[:12]
+    label = uuid4().hex[:_LABEL]
     text = bulk_text(tree, label)
     if (size := len(text.encode())) > DOCUMENT_LIMIT:
         raise ValueError(f"the document should have at most {DOCUMENT_LIMIT} bytes. Received: {size}")
-    identity = _start(client, kind, {kind: text, **variables}, label)
+    identity = None
     try:
+        identity = _start(client, kind, {kind: text, **variables}, label)
         return _watch(client, identity, deadline, progress)
-    except BaseException:  # KeyboardInterrupt too: nobody is left to read the result
-        _cancel(client, identity)
+    except BaseException as error:  # KeyboardInterrupt too: nobody is left to read the result
+        if identity is None and not (isinstance(error, ShopifyError) and not error.outcome_unknown):
+            identity = _search(client, kind, label)
+        if identity is not None:
+            _cancel(client, identity)
         raise
+
+
+def end_running(client: ShopifyClient, kind: Literal["query", "mutation"], name: str) -> None:
+    """Cancels the running operations of an earlier `run` of a document, and waits until they have ended.
+
+    Args:
+        client: Client of the shop.
+        kind: `query` or `mutation`.
+        name: Name of the document's operation.
+
+    Raises:
+        ShopifyError: One does not end in `STALL` seconds, or Shopify does not answer.
+    """
+    ours = re.compile(rf"\b{re.escape(name)}_[0-9a-f]{{{_LABEL}}}\b")
+    for node in _newest(client, kind):
+        if node["status"] not in _ENDED and ours.search(node["query"]):
+            log.warning("bulk operation %s of an earlier run is %s; it is cancelled", node["id"], node["status"])
+            _cancel(client, node["id"])
+            log.info("%s", _watch(client, node["id"], STALL, None).ended_as)
 
 
 def _start(client: ShopifyClient, kind: str, variables: dict[str, str], label: str) -> str:
@@ -111,9 +136,16 @@ def _start(client: ShopifyClient, kind: str, variables: dict[str, str], label: s
     while True:
         try:
             (payload,) = client.execute(name, variables).values()
-            return payload["bulkOperation"]["id"]
         except ShopifyError as error:
             failure = error
+        else:
+            if operation := (payload or {}).get("bulkOperation"):
+                return operation["id"]
+            raise ShopifyError(
+                f"{name}: Shopify neither names an operation nor says why it started none; start again",
+                code="BULK_START",
+                outcome_unknown=True,
+            )
         codes = {error.get("code") for error in failure.user_errors}
         waited = client.clock() - began
         if codes & _BUSY and waited < QUEUE:
@@ -131,10 +163,24 @@ def _start(client: ShopifyClient, kind: str, variables: dict[str, str], label: s
             log.info("%s: %s; looking whether it runs in %.0f s", name, failure, pause)
         client.sleep(pause)
         pause = min(3 * _LONGEST_PAUSE, 2 * pause)
-        if failure.outcome_unknown:
-            for node in _newest(client, kind):
-                if f"_{label}" in node["query"]:
-                    return node["id"]
+        if failure.outcome_unknown and (found := _find(client, kind, label)):
+            return found
+
+
+def _find(client: ShopifyClient, kind: str, label: str) -> str | None:
+    return next((node["id"] for node in _newest(client, kind) if f"_{label}" in node["query"]), None)
+
+
+def _search(client: ShopifyClient, kind: str, label: str) -> str | None:
+    """Returns the operation of a start that was broken off; Shopify may be about to carry it out."""
+    try:
+        if found := _find(client, kind, label):
+            return found
+        client.sleep(1.0)
+        return _find(client, kind, label)
+    except ShopifyError as error:
+        log.warning("whether the bulk operation %s was started could not be found out: %s", label, error)
+        return None
 
 
 def _newest(client: ShopifyClient, kind: str) -> list[dict[str, Any]]:
@@ -169,7 +215,7 @@ def _watch(client: ShopifyClient, identity: str, deadline: float, progress: Bar 
             if now - since >= limit:
                 raise ShopifyError(
                     f"bulk operation {identity} is {operation.status} with {operation.object_count} objects: {what} in "
-                    f"{now - since:.0f} s, so it is cancelled",
+                    f"{now - since:.0f} s, so it is given up",
                     code="BULK_TIMEOUT",
                 )
         client.sleep(pause)

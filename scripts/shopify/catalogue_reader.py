@@ -4,14 +4,14 @@ Both ways yield the same: oldest product first, the collections of each in the o
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from tqdm import tqdm
 
 from scripts.shopify.bulk import bulk_query
+from scripts.shopify.bulk_choice import Way
 from scripts.shopify.client import ShopifyClient
-
-Way = Literal["auto", "always", "never"]
+from scripts.shopify.texts import gid_number
 
 BULK_THRESHOLD: Final = 5_000
 """Products above which a bulk operation is used.
@@ -42,13 +42,9 @@ def read_products(
     in_bulk = bulk == "always" or (bulk == "auto" and total > BULK_THRESHOLD)
     products = _in_bulk(client, progress) if in_bulk else _in_pages(client, page_size)
     for product in tqdm(products, desc="products", unit="product", total=total, disable=not progress):
-        product["collections"] = {"nodes": sorted(product["collections"]["nodes"], key=gid_number)}
+        nodes = sorted(product["collections"]["nodes"], key=lambda node: gid_number(node["id"]))
+        product["collections"] = {"nodes": nodes}
         yield product
-
-
-def gid_number(node: Mapping[str, Any]) -> int:
-    """Returns the number in the GID of a node; things made later have higher ones."""
-    return int(node["id"].rsplit("/", 1)[1])
 
 
 def _in_pages(client: ShopifyClient, page_size: int) -> Iterator[dict[str, Any]]:

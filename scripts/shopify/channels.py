@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from scripts.shopify.answers import ShopifyError
 from scripts.shopify.client import ShopifyClient
+from scripts.shopify.marks import MARK_KEYS
+from scripts.shopify.payloads import payload_of
 
 ONLINE_STORE: Final = "online_store"
 """Handle of the Online Store's app, the same in every shop."""
@@ -29,19 +32,30 @@ class Channels:
     missing: tuple[str, ...]
     others: tuple[str, ...]
 
+    def names(self, publications: Sequence[str]) -> str:
+        """Returns the app handles of some of the publications, for a message."""
+        return ", ".join(self.found[self.publications.index(publication)] for publication in publications)
 
-def find_channels(client: ShopifyClient, handles: Sequence[str] = (ONLINE_STORE,)) -> Channels:
+    @property
+    def there(self) -> str:
+        """What the shop has besides, for a message."""
+        return f"it has {', '.join(self.others)}" if self.others else "it has none that this token may look into"
+
+
+def find_channels(client: ShopifyClient, handles: Sequence[str] | None = None) -> Channels:
     """Looks up the publications of channels by the handles of their apps.
 
     Args:
         client: Client of the shop; needs `read_publications` and `read_products`.
-        handles: App handles, such as `online_store` or that of an app with a storefront token.
+        handles: App handles, such as `online_store` or that of an app with a storefront token. None stands for the
+            Online Store, which a shop need not have.
 
     Returns:
         What there is of them.
 
     Raises:
-        ShopifyError: The token may not read publications, or Shopify does not answer.
+        ShopifyError: The shop has none of those that were asked for by name (code `CHANNELS`), the token may not read
+            publications, or Shopify does not answer.
     """
     publication_of: dict[str, str] = {}
     for page in client.pages("publications_page", "publications", page_size=25):
@@ -49,14 +63,18 @@ def find_channels(client: ShopifyClient, handles: Sequence[str] = (ONLINE_STORE,
             # A publication without a catalog is one that the token may not look into.
             for app in ((node["catalog"] or {}).get("apps") or {"nodes": []})["nodes"]:
                 publication_of.setdefault(app["handle"], node["id"])
-    wanted = tuple(dict.fromkeys(handles))
+    wanted = (ONLINE_STORE,) if handles is None else tuple(dict.fromkeys(handles))
     found = tuple(handle for handle in wanted if handle in publication_of)
-    return Channels(
+    channels = Channels(
         publications=tuple(publication_of[handle] for handle in found),
         found=found,
         missing=tuple(handle for handle in wanted if handle not in publication_of),
         others=tuple(handle for handle in publication_of if handle not in wanted),
     )
+    if handles and not found:
+        message = f"this shop has no channel {' or '.join(wanted)}; {channels.there}. Nothing was written"
+        raise ShopifyError(message, code="CHANNELS")
+    return channels
 
 
 def lookup(client: ShopifyClient, name: str, handle: str, publications: Sequence[str]) -> dict[str, Any] | None:
@@ -75,7 +93,7 @@ def lookup(client: ShopifyClient, name: str, handle: str, publications: Sequence
     Raises:
         ShopifyError: Shopify does not answer.
     """
-    variables: dict[str, Any] = {"handle": handle, "withPublication": bool(publications)}
+    variables: dict[str, Any] = {"handle": handle, "withPublication": bool(publications), **MARK_KEYS}
     if publications:
         variables["publicationId"] = publications[0]
     (found,) = client.execute(name, variables).values()
@@ -101,4 +119,4 @@ def publish(client: ShopifyClient, gid: str, publications: Sequence[str]) -> Non
         ShopifyError: Shopify refused, or does not answer.
     """
     pairs = [{"publicationId": publication} for publication in publications]
-    client.execute("publish", {"id": gid, "input": pairs}, repeatable=True)
+    payload_of(client.execute("publish", {"id": gid, "input": pairs}, repeatable=True), "publishablePublish")

@@ -1,6 +1,6 @@
 """Deletes what the other commands made in a shop: products with the tag `slirec-demo`, collections, recommendations.
 
-    python -m scripts.shopify.cleanup                  # says what would be deleted
+    python -m scripts.shopify.cleanup                  # says what would be deleted, by name
     python -m scripts.shopify.cleanup --delete         # deletes it
     python -m scripts.shopify.cleanup --everything --shop my-shop.myshopify.com [--delete]
 
@@ -11,7 +11,7 @@ undone. The command may be stopped and started again at any point.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.client import ShopifyClient
+from scripts.shopify.payloads import EMPTY
 from scripts.shopify.removals import (
     Removal,
     collections_to_remove,
@@ -32,6 +33,9 @@ from scripts.shopify.settings import Settings, SettingsError
 
 READ_DEFINITIONS: Final = "read_metaobject_definitions"
 WRITE_METAOBJECTS: Final = ("write_metaobjects", "write_metaobject_definitions")
+SHOWN: Final = 50
+"""Names of each kind that a run that deletes nothing lists."""
+_KINDS: Final = ("products", "collections", "metaobject_types")
 
 
 @dataclass
@@ -39,19 +43,21 @@ class CleanupResult:
     """What was deleted, or would be.
 
     Attributes:
-        shop: Domain of the shop.
+        shop: Domain of the shop; empty before it has answered.
         products: Products.
         collections: Collections.
         metaobject_types: 1 where there were metaobjects of ours or their definition.
+        names: By the names of these three counts: what was counted, the first `SHOWN` of each.
         notes: One line about each thing that there is something to say about.
         failed: One line for each thing that was refused.
         warnings: What was not looked at, and why.
     """
 
-    shop: str
+    shop: str = ""
     products: int = 0
     collections: int = 0
     metaobject_types: int = 0
+    names: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in _KINDS})
     notes: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -64,6 +70,7 @@ def cleanup(
     everything: bool = False,
     shop_name: str | None = None,
     progress: bool = False,
+    result: CleanupResult | None = None,
 ) -> CleanupResult:
     """Deletes what carries our mark, or only counts it.
 
@@ -73,6 +80,7 @@ def cleanup(
         everything: Delete the shop's own products and collections as well.
         shop_name: The shop's domain, typed out; needed with `everything`, and must be what the shop answers.
         progress: Show progress bars on standard error.
+        result: Is filled as the work goes on, for those who want to know how far it got where an error stops it.
 
     Returns:
         Counts, and what was refused.
@@ -88,7 +96,8 @@ def cleanup(
             else f"`--shop` should be {shop}, the shop of this token. Received: {shop_name}",
             code="SHOP",
         )
-    result = CleanupResult(shop)
+    result = CleanupResult() if result is None else result
+    result.shop = shop
     metaobjects = None
     if READ_DEFINITIONS in client.scopes:
         metaobjects = metaobjects_to_remove(client)
@@ -97,31 +106,30 @@ def cleanup(
     else:
         result.warnings.append(f"recommendations were not looked for: the token lacks {READ_DEFINITIONS}")
 
-    def run(kind: str, removals: Iterable[Removal], remove: Callable[[ShopifyClient, Removal], None]) -> int:
-        count = 0
-        for removal in tqdm(removals, desc=kind, unit=kind.removesuffix("s"), disable=not progress):
+    def run(kind: str, removals: Iterable[Removal], remove: Callable[[ShopifyClient, Removal], None]) -> None:
+        label = kind.replace("_", " ")
+        for removal in tqdm(removals, desc=label, unit=label.removesuffix("s"), disable=not progress):
+            line = f"{removal.name}: {removal.note}" if removal.note else removal.name
             if removal.note:
-                result.notes.append(f"{removal.name}: {removal.note}")
+                result.notes.append(line)
             try:
                 if delete:
                     remove(client, removal)
-                count += 1
             except ShopifyError as error:
-                if error.code not in ("USER_ERRORS", "UNFINISHED"):  # others would come for the next one as well
+                # Others would come for the next one as well.
+                if error.code not in ("USER_ERRORS", "UNFINISHED", EMPTY):
                     raise
                 result.failed.append(f"{removal.name}: {error}")
-        return count
+                continue
+            setattr(result, kind, getattr(result, kind) + 1)
+            if len(result.names[kind]) < SHOWN:
+                result.names[kind].append(line)
 
-    result.products = run("products", _flat(products_to_remove(client, everything=everything)), remove_product)
-    result.collections = run("collections", collections_to_remove(client, everything=everything), remove_collection)
+    run("products", products_to_remove(client, everything=everything, repeat=delete), remove_product)
+    run("collections", collections_to_remove(client, everything=everything, repeat=delete), remove_collection)
     if metaobjects:
-        result.metaobject_types = run("metaobject types", [metaobjects], remove_metaobjects)
+        run("metaobject_types", [metaobjects], remove_metaobjects)
     return result
-
-
-def _flat(batches: Iterable[list[Removal]]) -> Iterator[Removal]:
-    for batch in batches:
-        yield from batch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,34 +141,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--shop", metavar="DOMAIN", help="the shop's name, as in my-shop.myshopify.com")
     arguments = parser.parse_args(argv)
+    result, status, last = CleanupResult(), 0, ""
     try:
         with ShopifyClient(Settings.from_environment()) as client:
-            result = cleanup(
+            cleanup(
                 client,
                 delete=arguments.delete,
                 everything=arguments.everything,
                 shop_name=arguments.shop,
                 progress=True,
+                result=result,
             )
     except (ShopifyError, SettingsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        status, last = 1, f"error: {error}"
     except KeyboardInterrupt:
-        print("Stopped; start again to go on where it stopped", file=sys.stderr)
-        return 130
-    for line in result.notes:
-        print(line)
+        status, last = 130, "Stopped; start again to go on where it stopped"
+    if result.shop:
+        _report(result, delete=arguments.delete, stopped=bool(last))
+    if last:
+        print(last, file=sys.stderr)
+    return status or int(bool(result.failed))
+
+
+def _report(result: CleanupResult, *, delete: bool, stopped: bool) -> None:
+    if delete:
+        for line in result.notes:
+            print(line)
+    else:
+        for kind, names in result.names.items():
+            for line in names:
+                print(line)
+            if (more := getattr(result, kind) - len(names)) > 0:
+                print(f"and {more} more {kind.replace('_', ' ')}")
     print(
-        f"{result.shop}: {result.products} products, {result.collections} collections and "
-        f"{result.metaobject_types} metaobject types {'deleted' if arguments.delete else 'would be deleted'}"
+        f"{result.shop}{' until it stopped' if stopped else ''}: {result.products} products, "
+        f"{result.collections} collections and {result.metaobject_types} metaobject types "
+        f"{'deleted' if delete else 'would be deleted'}"
+    )
+    print(
+        "Products made in the last minute may not be listed yet: run again to be sure"
+        if delete
+        else "Nothing was deleted; --delete does it"
     )
     for line in result.warnings:
         print(f"warning: {line}", file=sys.stderr)
     for line in result.failed:
         print(f"error: {line}", file=sys.stderr)
-    if not arguments.delete:
-        print("Nothing was deleted; --delete does it")
-    return 1 if result.failed else 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from scripts.shopify.answers import Answer, ShopifyError
 from scripts.shopify.budget import Budget
 from scripts.shopify.credentials import Credentials
 from scripts.shopify.documents import load
+from scripts.shopify.retry import Retry
 from scripts.shopify.settings import Settings
 from scripts.shopify.storage import Storage
 
@@ -51,10 +52,11 @@ class ShopifyClient:
         timeout: int = 60,
     ):
         self.settings = settings
-        self.sleep, self.clock, self._rng = sleep, clock, rng or np.random.default_rng()
+        self.sleep, self.clock = sleep, clock
         self.budget = Budget(sleep, clock)
-        self._attempts, self._timeout = attempts, timeout
-        self._credentials = Credentials(settings, self._send_bare, _is_lost, sleep, clock, self._rng, attempts)
+        self._timeout = timeout
+        self._retry = Retry(attempts, sleep, rng or np.random.default_rng())
+        self._credentials = Credentials(settings, self._send_bare, _is_lost, clock, self._retry)
         self._access: tuple[str, frozenset[str]] | None = None
         # Without redirects: requests would carry the token header over to whatever host it is sent to.
         self._transport = RequestsHTTPTransport(
@@ -70,7 +72,7 @@ class ShopifyClient:
         # gql forgets the status of an answer whose body is JSON; 401 and 429 are told by it.
         self._session.hooks["response"].append(self._remember_status)
         local_store = settings.store_url if settings.is_local else None
-        self._storage = Storage(self._send_bare, _is_lost, local_store, sleep, self._rng, attempts)
+        self._storage = Storage(self._send_bare, _is_lost, local_store, self._retry)
 
     def __repr__(self) -> str:
         return f"ShopifyClient({self.settings.store_url!r}, api_version={self.settings.api_version!r})"
@@ -110,7 +112,7 @@ class ShopifyClient:
         request = GraphQLRequest(document.tree, variable_values=dict(variables or {}))
         page_size = (variables or {}).get("first")
         answer, attempt, renewed = Answer(), 0, False
-        while attempt < self._attempts:
+        while attempt < self._retry.attempts:
             attempt += 1
             self._credentials.ensure()
             if "THROTTLED" not in answer.codes:  # that wait is over
@@ -121,11 +123,8 @@ class ShopifyClient:
             if answer.status == 401 and not renewed and self._credentials.discard():
                 renewed = True
                 continue
-            wait = answer.wait_before_repeat(repeatable, attempt, self._rng)
-            if wait is None or attempt == self._attempts:
+            if not self._retry.again(name, answer, attempt, repeatable=repeatable, redact=self._credentials.redact):
                 break
-            log.info("%s: %s; waiting %.1f s", name, self._credentials.redact(answer.reason), wait)
-            self.sleep(wait)
         if failure := answer.failure(self.settings.api_version):
             message, code, user_errors = failure
             tries = f" (after {attempt} attempts)" if attempt > 1 else ""

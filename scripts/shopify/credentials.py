@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import numpy as np
 from pydantic import SecretStr
 
 from scripts.shopify.answers import Answer, ShopifyError
+from scripts.shopify.retry import Retry
 from scripts.shopify.settings import Settings
 
 RENEW_EARLY = 300.0
 """Seconds before its expiry at which a granted token is replaced."""
+LIFETIME = 86_399.0
+"""Seconds that a granted token lives where Shopify does not say."""
 
 
 class Credentials:
@@ -25,10 +27,8 @@ class Credentials:
         settings: Shop and credentials.
         send: Called with method, URL and keyword arguments as `requests.request`; sends no token.
         is_lost: Whether an exception of `send` means a broken connection, which may be tried again.
-        sleep: Called with the seconds to wait.
         clock: Seconds that only ever grow.
-        rng: Source of the jitter on waits.
-        attempts: How often a token is asked for at most.
+        retry: How often a token is asked for.
     """
 
     def __init__(
@@ -36,13 +36,11 @@ class Credentials:
         settings: Settings,
         send: Callable[..., Any],
         is_lost: Callable[[BaseException], bool],
-        sleep: Callable[[float], object],
         clock: Callable[[], float],
-        rng: np.random.Generator,
-        attempts: int,
+        retry: Retry,
     ):
         self._settings, self._send, self._is_lost = settings, send, is_lost
-        self._sleep, self._clock, self._rng, self._attempts = sleep, clock, rng, attempts
+        self._clock, self._retry = clock, retry
         self._token, self._expires_at = settings.access_token, float("inf")
         self._secrets = [secret for secret in (settings.access_token, settings.client_secret) if secret]
 
@@ -77,14 +75,11 @@ class Credentials:
         return text
 
     def _grant(self) -> None:
-        for attempt in range(1, self._attempts + 1):
-            answer = self._ask()
-            if self._token is not None:
-                return
-            wait = answer.wait_before_repeat(True, attempt, self._rng)
-            if wait is None or attempt == self._attempts:
-                break
-            self._sleep(wait)
+        attempt, answer = 1, self._ask()
+        while self._retry.again("grant", answer, attempt, redact=self.redact):
+            attempt, answer = attempt + 1, self._ask()
+        if self._token is not None:
+            return
         raise ShopifyError(
             f"Shopify granted no token for client id {self._settings.client_id}: {self.redact(answer.reason)}. Check "
             "the id, the secret, and that the app is installed on a shop of the app's own organisation",
@@ -104,10 +99,17 @@ class Credentials:
         document = _json_object(response)
         if response.status_code == 200 and document.get("access_token"):
             self._token = SecretStr(str(document["access_token"]))
-            self._expires_at = self._clock() + float(document.get("expires_in", 86399)) - RENEW_EARLY
+            self._expires_at = self._clock() + _lifetime(document.get("expires_in")) - RENEW_EARLY
             self._secrets.append(self._token)  # those it replaces stay: an echo may come late
         reason = f"{document.get('error', '')} {document.get('error_description', '')}".strip()
         return Answer(response.status_code, response.headers, problem=reason)
+
+
+def _lifetime(given: Any) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        return LIFETIME
 
 
 def _json_object(response: Any) -> dict[str, Any]:

@@ -9,9 +9,10 @@ state (cancelled, refunded) in place of the old one, and doubles nothing. Test a
 lines and lines without a product are left out. Customers appear as HMACs made with SLIREC_HMAC_SECRET only. With
 --inventory a product has the category of the snapshot, else its product type.
 
-What an incremental run cannot notice is an order that was deleted and a customer who was erased; --full does. A product
-that was given another handle keeps the old one on older rows until an order of it is read; with --inventory it has the
-snapshot's.
+What an incremental run cannot notice is an order that was deleted and a customer who was erased; --full does. Without
+the access scope read_all_orders, neither notices what happens to an order that is older than 60 days: if it is
+cancelled or refunded then, its rows stay. A product that was given another handle keeps the old one on older rows until
+an order of it is read; with --inventory it has the snapshot's.
 """
 
 import argparse
@@ -25,11 +26,13 @@ from pathlib import Path
 import polars as pl
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.bulk_choice import BULK_CHOICES, Way
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.order_interactions import interactions_of_rows
 from scripts.shopify.order_lines import OrderCounts, OrdersRead, iso_time, rows_of_orders, unix_seconds
-from scripts.shopify.order_reader import BULK_CHOICES, Way, read_orders
+from scripts.shopify.order_reader import read_orders
 from scripts.shopify.order_state import (
+    VISIBLE,
     OrderState,
     OrderStateError,
     ReadPlan,
@@ -37,6 +40,7 @@ from scripts.shopify.order_state import (
     merged,
     plan_reading,
     save_state,
+    set_aside,
     state_path,
 )
 from scripts.shopify.settings import Settings, SettingsError
@@ -51,7 +55,19 @@ SCOPES = ("read_orders", "read_customers", "read_products")
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export read and wrote; `unknown` counts products that the inventory does not have."""
+    """What an export read and wrote.
+
+    Attributes:
+        shop: The shop's domain.
+        what: Which orders were read, in words.
+        counts: What was read and left out.
+        complete: Whether no order since `since` is missing because the token cannot see it any more.
+        rows: Interactions.
+        shoppers: Shoppers in them.
+        products: Products in them.
+        unknown: Products that the inventory does not have.
+        set_aside: Where an unreadable state is now, if there was one.
+    """
 
     shop: str
     what: str
@@ -61,6 +77,7 @@ class ExportResult:
     shoppers: int
     products: int
     unknown: int
+    set_aside: Path | None = None
 
 
 def export_orders(
@@ -84,7 +101,8 @@ def export_orders(
         ids: Makes the opaque ids.
         since: Earliest moment of interactions, UNIX seconds.
         inventory: Snapshot that says which category a product has, and under which handle it is known there.
-        full: Read all orders anew, not only those that changed since the last export.
+        full: Read all orders anew, not only those that changed since the last export. A state that is unreadable is
+            set aside then.
         bulk: Whether to use a bulk operation; `auto` does for many orders.
         dry_run: Read, write nothing.
         progress: Show a progress bar on standard error.
@@ -92,7 +110,7 @@ def export_orders(
 
     Raises:
         ShopifyError: A scope is missing, Shopify does not answer, or there is nothing to export.
-        OrderStateError: The state is of another shop or made with another secret, or is unreadable.
+        OrderStateError: Without `full`, the state is of another shop or made with another secret, or is unreadable.
         OSError: The output cannot be written.
     """
     if Path(output).is_dir():
@@ -100,8 +118,9 @@ def export_orders(
     shop = client.require_scopes(*SCOPES)
     started = int(time.time()) if now is None else now
     state_file = state_path(output)
+    old, readable = _state_to_build_on(state_file, full)
     plan = plan_reading(
-        _state_to_build_on(state_file, full),
+        old,
         shop=shop,
         secret=ids.fingerprint(),
         since=since,
@@ -113,27 +132,32 @@ def export_orders(
     state = merged(plan, read, started)
     interactions, unknown = interactions_of_rows(state.rows, since, inventory)
     _refuse_nothing(plan, read, state, shop)
+    bad = None
     if not dry_run:
+        if not readable:
+            bad = set_aside(state_file)
         save_state(state, state_file)
         _write(interactions, Path(output))
     return ExportResult(
         shop,
         plan.what,
         read.counts,
-        state.header.complete,
+        state.header.complete or since >= started - VISIBLE,
         len(interactions),
         interactions[USER].n_unique(),
         interactions[ITEM].n_unique(),
         unknown,
+        bad,
     )
 
 
-def _state_to_build_on(path: Path, full: bool) -> OrderState | None:
+def _state_to_build_on(path: Path, full: bool) -> tuple[OrderState | None, bool]:
+    """Returns the state, if there is a usable one, and whether there is no unreadable one."""
     try:
-        return load_state(path)
+        return load_state(path), True
     except OrderStateError:
         if full:
-            return None
+            return None, False
         raise
 
 
@@ -196,6 +220,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped; start again to go on from what was read before", file=sys.stderr)
         return 130
+    if result.set_aside:
+        print(
+            f"warning: the state of the earlier export could not be read; it is kept as {result.set_aside}, and all "
+            "orders that the token can see were read anew",
+            file=sys.stderr,
+        )
     if not result.complete:
         print(
             "warning: without the access scope read_all_orders Shopify shows the orders of the last 60 days only: "

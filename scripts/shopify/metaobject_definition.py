@@ -74,6 +74,10 @@ def definition_problems(definition: Mapping[str, Any], k: int) -> list[str]:
         limits = {rule["name"]: rule["value"] for rule in field["validations"]}
         if limits.get("list.max") and int(limits["list.max"]) < k:
             problems.append(f"its field {METAOBJECT_FIELD!r} takes at most {limits['list.max']} products, --k is {k}")
+    if definition["capabilities"]["publishable"]["enabled"]:
+        problems.append(
+            "its entries should be active at once, are drafts first (the capability 'publishable' is enabled)"
+        )
     if required := [key for key, other in fields.items() if other["required"]]:
         problems.append(f"it should not require other fields, requires {', '.join(map(repr, required))}")
     return problems

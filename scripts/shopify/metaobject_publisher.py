@@ -18,7 +18,8 @@ import polars as pl
 from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.bulk import BulkLine, bulk_mutation
+from scripts.shopify.bulk import BulkLine, bulk_mutation, end_earlier_mutations
+from scripts.shopify.bulk_choice import BULK_CHOICES, Way
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import METAOBJECT_FIELD, METAOBJECT_TYPE
 from scripts.shopify.recommendation_file import HANDLE, PRODUCTS, ROW
@@ -26,7 +27,6 @@ from scripts.shopify.recommendation_file import HANDLE, PRODUCTS, ROW
 BULK_ABOVE: Final = 200
 """Shoppers up to which each is a request of its own: at 10 points each they fit into the full bucket of the smallest
 plan (2,000 points). Beyond it they would go at 10 a second, while a bulk mutation costs no points at all."""
-BULK_CHOICES: Final = ("auto", "always", "never")
 ATTEMPTS: Final = 3
 """How often an entry is sent for which no result comes back."""
 _DOCUMENT = "metaobject_upsert"
@@ -74,7 +74,7 @@ class Publisher:
     """
 
     def __init__(
-        self, client: ShopifyClient, shoppers: pl.DataFrame, k: int, bulk: str = "auto", progress: bool = False
+        self, client: ShopifyClient, shoppers: pl.DataFrame, k: int, bulk: Way = "auto", progress: bool = False
     ):
         if bulk not in BULK_CHOICES:
             raise ValueError(f"`bulk` should be one of {', '.join(BULK_CHOICES)}. Received: bulk = {bulk!r}")
@@ -87,11 +87,12 @@ class Publisher:
         self.result = PublishResult()
 
     def publish(self) -> PublishResult:
-        """Sends everything.
+        """Sends everything, after it has ended what a publication that was killed may have left at work in the shop.
 
         Raises:
             ShopifyError: A request failed that would fail for every shopper, or a shopper was lost on the way.
         """
+        end_earlier_mutations(self._client, _DOCUMENT)  # an older list would replace one that is published now
         pending: Sequence[int] = range(len(self._shoppers))
         with self._bar(desc="shoppers", unit="shopper", total=len(pending)) as bar:
             self._done = bar.update

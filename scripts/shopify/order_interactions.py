@@ -1,11 +1,11 @@
 """From rows of what shoppers bought to interactions (contract 2)."""
 
-import re
 from typing import Final
 
 import polars as pl
 
 from scripts.shopify.order_lines import LINE, ORDER, PRODUCT, PRODUCT_TYPE, QUANTITY
+from scripts.shopify.texts import one_line
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.inventory import UNCATEGORIZED, Inventory
 
@@ -41,7 +41,7 @@ def interactions_of_rows(
             handle = record["handle"]
         elif inventory is not None and handle not in inventory.category_of:
             unknown += 1
-        category = category_of.setdefault(handle, _one_line(product_type) or UNCATEGORIZED)
+        category = category_of.setdefault(handle, one_line(product_type) or UNCATEGORIZED)
         products.append((number, handle, category))
     known = pl.DataFrame(products, schema={PRODUCT: pl.Int64, ITEM: pl.String, CATEGORY: pl.String}, orient="row")
     interactions = (
@@ -52,7 +52,3 @@ def interactions_of_rows(
         .select(*INTERACTION_COLUMNS, KIND, QUANTITY)
     )
     return interactions, unknown
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[\x00-\x1f]+", " ", text).strip()

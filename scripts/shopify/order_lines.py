@@ -13,6 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from scripts.shopify.shopper_ids import ShopperIds
+from scripts.shopify.texts import gid_number
 from training.data.columns import ITEM, TIMESTAMP, USER
 
 ORDER: Final = "order"
@@ -150,13 +151,13 @@ def _rows_of_order(
     user = ids.user_id_of(node["customer"]["id"])
     bought: dict[int, list[Any]] = {}
     # A bulk query's lines come in any order; their numbers grow as they stand in the order.
-    for line in sorted(node["lineItems"]["nodes"], key=lambda line: number_of(line["id"])):
+    for line in sorted(node["lineItems"]["nodes"], key=lambda line: gid_number(line["id"])):
         counts.lines += 1
         if line["currentQuantity"] <= 0:
             counts.refunded += 1
         elif (product := line["product"]) is None:
             counts.without_product += 1
-        elif (number := number_of(product["id"])) in bought:
+        elif (number := gid_number(product["id"])) in bought:
             counts.repeated += 1
             bought[number][-1] += line["currentQuantity"]
         else:
@@ -164,11 +165,6 @@ def _rows_of_order(
     counts.rows += len(bought)
     for place, (number, (handle, product_type, quantity)) in enumerate(bought.items()):
         yield key, user, number, handle, product_type, timestamp, place, quantity
-
-
-def number_of(gid: str) -> int:
-    """Returns 123 for `gid://shopify/Product/123`."""
-    return int(gid.rpartition("/")[2])
 
 
 def unix_seconds(text: str) -> int:

@@ -1,19 +1,18 @@
 """Reads orders: a few page by page, many by a bulk operation."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from tqdm import tqdm
 
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.bulk import bulk_query
+from scripts.shopify.bulk_choice import Way
 from scripts.shopify.client import ShopifyClient
 
 BULK_ABOVE: Final = 400
 """Orders up to which they are read page by page: 16 pages of 110 points fit into the full bucket of the smallest plan
 (2,000 points), and are there before a bulk operation has started."""
-Way = Literal["auto", "always", "never"]
-BULK_CHOICES: Final = get_args(Way)
 PAGE_SIZE: Final = 25
 
 

@@ -8,6 +8,7 @@ atomically, before the output; whoever is stopped between the two derives the ou
 import json
 import os
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -109,6 +110,16 @@ def load_state(path: Path) -> OrderState | None:
     return OrderState(header, rows)
 
 
+def set_aside(path: Path) -> Path:
+    """Renames the file of an unreadable state, so that it can be looked into; returns its new name.
+
+    What was set aside before stays: `orders.tsv.state.parquet.bad`, then `.bad2` and so on.
+    """
+    names = (path.with_name(f"{path.name}.bad{number if number > 1 else ''}") for number in count(1))
+    free = next(name for name in names if not name.exists())
+    return path.rename(free)
+
+
 def save_state(state: OrderState, path: Path) -> None:
     """Writes a state atomically."""
     with atomic_path(path) as temporary:
@@ -123,7 +134,7 @@ def plan_reading(
 
     All orders since `since` are read where there is no state, with `full`, for an earlier `since` than before, and
     where the token has got the right to see older orders than before; else those that changed since the watermark.
-    Rows of orders that have become too old for the token to see are never lost by that.
+    Rows of orders that have become too old for the token to see are never lost by that, nor by a later `since`.
 
     Args:
         old: State of the last export, if any.
@@ -153,16 +164,18 @@ def plan_reading(
             old = None
     if old is None:
         return ReadPlan(fresh, everything, since_then, keep_before=0)
+    changed = max(0, old.header.watermark - OVERLAP)
+    # Not so after a pause of more than 60 days: some orders may have come and gone unseen.
+    still_complete = old.header.complete and changed >= horizon
     more_to_see = sees_all and not old.header.complete
     if full or since < old.header.since or more_to_see:
-        begin = since if full else min(since, old.header.since)
+        begin = min(since, old.header.since)  # the rows between the two may be gone from Shopify's view for good
         reason = "" if full else " (an earlier --since)" if since < old.header.since else " (read_all_orders is new)"
-        header = fresh.model_copy(update={"since": begin, "complete": begin >= horizon})
+        complete = begin >= horizon or (still_complete and begin == old.header.since)
+        header = fresh.model_copy(update={"since": begin, "complete": complete})
         query = f"processed_at:>='{iso_time(begin)}'"
         return ReadPlan(header, query, f"all since {iso_time(begin)}{reason}", keep_before, old)
-    changed = max(0, old.header.watermark - OVERLAP)
-    # After a pause of more than 60 days, some orders may have come and gone unseen.
-    header = old.header.model_copy(update={"complete": old.header.complete and changed >= horizon})
+    header = old.header.model_copy(update={"complete": still_complete})
     query = f"updated_at:>='{iso_time(changed)}'"
     return ReadPlan(header, query, f"changed since {iso_time(changed)}", keep_before=None, old=old)
 

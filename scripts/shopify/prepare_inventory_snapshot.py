@@ -9,21 +9,23 @@ only when all products have been read.
 """
 
 import argparse
-import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.catalogue_reader import Way, gid_number, read_products
+from scripts.shopify.bulk_choice import BULK_CHOICES, Way
+from scripts.shopify.catalogue_reader import read_products
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import MARK_TAG
 from scripts.shopify.price_bands import price_bands
 from scripts.shopify.product_documents import RECORD_FIELDS
 from scripts.shopify.settings import Settings, SettingsError
+from scripts.shopify.texts import gid_number, one_line
 from training.data.inventory import (
     SUFFIXES,
     Inventory,
@@ -88,7 +90,7 @@ def read_inventory(
             records[product["id"]] = product_record(product, category_from)
     if not records:
         raise ShopifyError("the shop has no products to save; populate_inventory puts some there")
-    inventory = inventory_from_records(sorted(records.values(), key=gid_number))
+    inventory = inventory_from_records(sorted(records.values(), key=lambda record: gid_number(record["id"])))
     if inactive and not active_only:
         message = f"{inactive} products are drafts, archived or unlisted; --active-only leaves them out"
         warnings.warn(message, InventoryWarning, stacklevel=2)
@@ -105,19 +107,22 @@ def product_record(product: Mapping[str, Any], category_from: str = "collections
     Returns:
         Record `{id, handle, title, category, price, vendor, product_type, status, tags, collections}`; `category` is
         missing where `inventory_from_records` has to choose one of the collections. Of a product that
-        `populate_inventory` made, tags `name:value` become attributes again.
+        `populate_inventory` made, tags `name:value` become attributes again; where a name occurs twice, as in
+        `colour:red` and `colour:blue`, they stay tags, since an attribute has one value.
     """
     titles = (node["title"] for node in product["collections"]["nodes"] if node["handle"] not in AUTOMATIC_COLLECTIONS)
-    collections = list(dict.fromkeys(filter(None, map(_one_line, titles))))
-    product_type = _one_line(product["productType"])
+    collections = list(dict.fromkeys(filter(None, map(one_line, titles))))
+    product_type = one_line(product["productType"])
     tags, attributes = list(product["tags"]), {}
     if MARK_TAG in tags:
-        attributes = dict(tag.split(":", 1) for tag in tags if _is_named(tag))
-        tags = [tag for tag in tags if not _is_named(tag) and tag != MARK_TAG]
+        count = Counter(tag.partition(":")[0] for tag in tags if _is_named(tag))
+        named = [tag for tag in tags if _is_named(tag) and count[tag.partition(":")[0]] == 1]
+        attributes = dict(tag.split(":", 1) for tag in named)
+        tags = [tag for tag in tags if tag not in named and tag != MARK_TAG]
     record = attributes | {
         "id": product["id"],
         "handle": product["handle"],
-        "title": _one_line(product["title"]) or product["handle"],
+        "title": one_line(product["title"]) or product["handle"],
         "price": str(Decimal(product["priceRangeV2"]["minVariantPrice"]["amount"]).quantize(Decimal("0.01"))),
         "vendor": product["vendor"],
         "product_type": product_type,
@@ -145,12 +150,8 @@ def _with_attributes(inventory: Inventory, attributes: Collection[str]) -> Inven
 
 def _is_named(tag: str) -> bool:
     """Whether a tag `name:value` can be an attribute: not one that would stand in the place of a record's own."""
-    name, colon, _ = tag.partition(":")
-    return bool(name and colon) and name not in RECORD_FIELDS
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[\x00-\x1f]+", " ", text).strip()
+    name, _, value = tag.partition(":")
+    return bool(name and value.strip()) and name not in RECORD_FIELDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--bulk",
-        choices=("auto", "always", "never"),
+        choices=BULK_CHOICES,
         default="auto",
         help="read in one bulk operation rather than in pages (default: by the number of products)",
     )

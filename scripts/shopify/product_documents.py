@@ -4,10 +4,12 @@ https://shopify.dev/docs/api/admin-graphql/latest/input-objects/ProductSetInput.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from scripts.shopify.marks import MARK_TAG
+from scripts.shopify.marks import MARK_TAG, is_marked
+from scripts.shopify.texts import shopify_handle
 from training.data.inventory import InventoryError
 
 MAX_TAGS: Final = 250
@@ -26,8 +28,47 @@ RECORD_FIELDS: Final = frozenset(
 _DEFAULT_VARIANT: Final = "Default Title"
 
 
-def product_input(record: Mapping[str, Any], collection_ids: Sequence[str | None]) -> tuple[dict[str, Any], list[str]]:
-    """Returns the `ProductSetInput` of an inventory record.
+@dataclass(frozen=True)
+class WantedProduct:
+    """What a product of the shop should be.
+
+    Attributes:
+        input: `ProductSetInput` that creates it.
+        attribute_prefixes: Beginnings `name:` of the tags of the record's attributes, case-folded; a product's other
+            tags that begin so are values of before.
+        problems: What had to be left out, in words.
+    """
+
+    input: dict[str, Any]
+    attribute_prefixes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What brings a product of the shop to what is wanted, and leaves alone what others have added.
+
+    Attributes:
+        fields: `ProductSetInput` without the lists that need no change, since `productSet` replaces those it is given.
+        tags_to_remove: Tags as the shop spells them.
+        tags_to_add: Tags.
+        collections_to_join: GIDs; None for a collection that a dry run would make.
+        collections_to_leave: GIDs.
+    """
+
+    fields: dict[str, Any]
+    tags_to_remove: tuple[str, ...] = ()
+    tags_to_add: tuple[str, ...] = ()
+    collections_to_join: tuple[str | None, ...] = ()
+    collections_to_leave: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to change."""
+        return any(vars(self).values())
+
+
+def wanted_product(record: Mapping[str, Any], collection_ids: Sequence[str | None]) -> WantedProduct:
+    """Returns what the product of an inventory record should be.
 
     The record's `tags` become tags, and every other text or number attribute a tag `name:value`.
 
@@ -35,18 +76,20 @@ def product_input(record: Mapping[str, Any], collection_ids: Sequence[str | None
         record: Product record of an inventory.
         collection_ids: GIDs of its collections.
 
-    Returns:
-        The input, and what had to be left out, in words.
-
     Raises:
-        InventoryError: The record has a price or a status that Shopify cannot take.
+        InventoryError: The record has a handle, a price or a status that Shopify cannot take.
     """
+    handle = record["handle"]
+    if (kept := shopify_handle(handle)) != handle:
+        raise InventoryError(
+            f"`handle` should be one that Shopify keeps as it is, as in {kept!r}. Received: {handle!r}"
+        )
     tags, problems = _tags(record)
     status = str(record.get("status") or "ACTIVE").upper()
     if status not in STATUSES:
         raise InventoryError(f"`status` should be one of {', '.join(STATUSES)}. Received: {record['status']!r}")
     document: dict[str, Any] = {
-        "handle": record["handle"],
+        "handle": handle,
         "title": record["title"].strip(),
         "productType": str(record.get("product_type") or record["category"]).strip(),
         "status": status,
@@ -60,44 +103,56 @@ def product_input(record: Mapping[str, Any], collection_ids: Sequence[str | None
         document["variants"] = [
             {"optionValues": [{"optionName": "Title", "name": _DEFAULT_VARIANT}], "price": _price(record["price"])}
         ]
-    return document, problems
+    prefixes = tuple(_cleaned(f"{key}:").casefold() for key, value in _attributes(record) if not _is_other(value))
+    return WantedProduct(document, prefixes, tuple(problems))
 
 
-def lacking(found: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Returns the input that brings the shop's product to what is wanted, or None where nothing is lacking.
+def changes(found: Mapping[str, Any], wanted: WantedProduct) -> Changes:
+    """Returns what a product of ours in the shop lacks, and what it has from an earlier inventory.
 
-    `productSet` replaces the lists that it is given, so tags and collections are sent only where one is missing, and
-    then with what others have added. A product with variants other than the one made here keeps them, and their prices.
+    An earlier value of an attribute goes, and so does a collection of ours that the record is not in (any more); other
+    tags and collections stay. A product with variants other than the one made here keeps them, and their prices.
 
     Args:
-        found: Product as `product_by_handle` selects it; None where there is none.
-        wanted: Result of `product_input`.
+        found: Product as `product_by_handle` selects it.
+        wanted: Result of `wanted_product`.
     """
-    if found is None:
-        return dict(wanted)
-    document = {key: wanted[key] for key in ("handle", "title", "productType", "status", "vendor") if key in wanted}
-    differs = any(found[key] != value for key, value in document.items() if key != "handle")
-    tags = _unique([*found["tags"], *wanted["tags"]])
-    if len(tags) > len(_unique(found["tags"])):
-        document["tags"] = tags
-    collections = [node["id"] for node in found["collections"]["nodes"]]
-    if not set(wanted["collections"]) <= set(collections):
-        document["collections"] = list(dict.fromkeys([*collections, *wanted["collections"]]))
+    document = wanted.input
+    fields = {
+        key: document[key]
+        for key in ("title", "productType", "status", "vendor")
+        if key in document and found[key] != document[key]
+    }
     variants = found["variants"]["nodes"]
-    if "variants" in wanted and [variant["title"] for variant in variants] == [_DEFAULT_VARIANT]:
-        (price,) = (Decimal(variant["price"]) for variant in wanted["variants"])
+    if "variants" in document and [variant["title"] for variant in variants] == [_DEFAULT_VARIANT]:
+        (price,) = (Decimal(variant["price"]) for variant in document["variants"])
         if Decimal(variants[0]["price"]) != price:
-            document |= {key: wanted[key] for key in ("productOptions", "variants")}
-    return document if differs or document.keys() & {"tags", "collections", "variants"} else None
+            fields |= {key: document[key] for key in ("productOptions", "variants")}
+    present = {_cleaned(tag).casefold(): tag for tag in found["tags"]}
+    tags = {tag.casefold(): tag for tag in document["tags"]}
+    collections = {node["id"]: node for node in found["collections"]["nodes"]}
+    return Changes(
+        fields,
+        tags_to_remove=tuple(
+            tag
+            for folded, tag in present.items()
+            if folded not in tags and folded.startswith(wanted.attribute_prefixes)
+        ),
+        tags_to_add=tuple(tag for folded, tag in tags.items() if folded not in present),
+        collections_to_join=tuple(gid for gid in document["collections"] if gid not in collections),
+        collections_to_leave=tuple(
+            gid for gid, node in collections.items() if is_marked(node) and gid not in document["collections"]
+        ),
+    )
 
 
 def _tags(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Returns the tags, the mark first, and what had to be left out."""
     given = record.get("tags") or []
     given = given.split(",") if isinstance(given, str) else given if isinstance(given, list) else [given]
-    attributes = {key: value for key, value in record.items() if key not in RECORD_FIELDS and value not in (None, "")}
-    plain = [f"{key}:{value}" for key, value in attributes.items() if isinstance(value, str | int | float)]
-    others = [key for key, value in attributes.items() if not isinstance(value, str | int | float)]
+    attributes = [(key, value) for key, value in _attributes(record) if value not in (None, "")]
+    plain = [f"{key}:{value}" for key, value in attributes if not _is_other(value)]
+    others = [key for key, value in attributes if _is_other(value)]
     tags = _unique([MARK_TAG, *(str(tag) for tag in given), *plain])
     fitting = [tag for tag in tags if len(tag) <= MAX_TAG_LENGTH]
     problems: list[str] = []
@@ -110,14 +165,27 @@ def _tags(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return fitting[:MAX_TAGS], problems
 
 
+def _attributes(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in record.items() if key not in RECORD_FIELDS]
+
+
+def _is_other(value: Any) -> bool:
+    """Whether the value of an attribute can be no tag."""
+    return value is not None and not isinstance(value, str | int | float)
+
+
 def _unique(tags: Iterable[str]) -> list[str]:
     """Returns the tags as Shopify keeps them: without commas, at which it splits, and each once whatever its case."""
     by_folded: dict[str, str] = {}
     for tag in tags:
-        cleaned = " ".join(tag.replace(",", " ").split())
+        cleaned = _cleaned(tag)
         by_folded.setdefault(cleaned.casefold(), cleaned)
     by_folded.pop("", None)
     return list(by_folded.values())
+
+
+def _cleaned(tag: str) -> str:
+    return " ".join(tag.replace(",", " ").split())
 
 
 def _price(value: Any) -> str:
@@ -127,4 +195,4 @@ def _price(value: Any) -> str:
         price = Decimal(-1)
     if price.is_nan() or price < 0:
         raise InventoryError(f"`price` should be a number from 0, as in 19.90. Received: {value!r}")
-    return str(price)
+    return str(abs(price))

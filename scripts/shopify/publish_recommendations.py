@@ -5,7 +5,9 @@
 INPUT is Parquet or JSON lines with `userId` and `itemIds` (product GIDs, best first), as the registered model answers.
 The metaobjects' handles are HMACs of the user ids, made with SLIREC_HMAC_SECRET; their definition is made where it is
 missing, readable by the storefront. A product that the shop no longer has is left out, and the next one of the list
-takes its place. Writing goes by handle, so the command may be stopped and repeated at any point.
+takes its place; that none of the products is there is an error. Writing goes by handle, so the command may be stopped
+and repeated at any point. Two at a time for one shop disturb each other: the later one ends the earlier one's bulk
+operation, since it cannot tell it from one that a killed command has left behind.
 """
 
 import argparse
@@ -15,11 +17,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.bulk_choice import BULK_CHOICES, Way
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import METAOBJECT_TYPE
 from scripts.shopify.metaobject_definition import LONGEST_LIST, ensure_definition
-from scripts.shopify.metaobject_publisher import BULK_CHOICES, Publisher, PublishResult
-from scripts.shopify.recommendation_file import RecommendationFileError, Recommendations, read_recommendations
+from scripts.shopify.metaobject_publisher import Publisher, PublishResult
+from scripts.shopify.recommendation_file import (
+    PRODUCTS,
+    RecommendationFileError,
+    Recommendations,
+    read_recommendations,
+)
 from scripts.shopify.settings import Settings, SettingsError
 from scripts.shopify.shopper_ids import ShopperIds
 
@@ -30,7 +38,10 @@ SCOPES = (
     "write_metaobjects",
     "read_products",
 )
+MANY_UNKNOWN = 0.2
+"""Share of the file's products that the shop does not have, above which the warning asks where they come from."""
 _SHOWN = 10
+_OTHER_SHOP = "was the model trained on a snapshot of it?"
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ def publish_recommendations(
     ids: ShopperIds,
     *,
     k: int = 16,
-    bulk: str = "auto",
+    bulk: Way = "auto",
     dry_run: bool = False,
     progress: bool = False,
 ) -> Publication:
@@ -102,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0 where every row of the file was published or has no products left."""
+    """Runs the command line; returns 0 where all rows were published, or some and the others have no products."""
     arguments = _parser().parse_args(argv)
     try:
         ids = ShopperIds.from_environment()
@@ -125,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in _complaints(done):
         print(line, file=sys.stderr)
     print(_summary(done, arguments.dry_run))
-    return 1 if done.result.failed or done.file.bad else 0
+    return 1 if done.result.failed or done.file.bad or not done.result.published else 0
 
 
 def _complaints(done: Publication) -> list[str]:
@@ -135,10 +146,17 @@ def _complaints(done: Publication) -> list[str]:
         lines.append(f"warning: {file.repeated} rows are of shoppers with a row further down, which counts")
     if result.unknown:
         gids = [f"gid://shopify/Product/{number}" for number in sorted(result.unknown)]
-        lines.append(f"warning: {len(gids)} products are not in the shop and were left out: {_listed(gids)}")
+        every = file.shoppers[PRODUCTS].explode().drop_nulls().n_unique()
+        many = f" ({_OTHER_SHOP})" if len(gids) > MANY_UNKNOWN * every else ""
+        lines.append(
+            f"warning: {len(gids)} of {every} products are not in the shop{many} and were left out: {_listed(gids)}"
+        )
     if result.without_products:
         rows = _listed(result.without_products)
         lines.append(f"warning: {len(result.without_products)} shoppers have no products left: row {rows}")
+    if not result.published and not result.failed:
+        why = f"none of the products is in this shop: {_OTHER_SHOP}" if result.unknown else "no row names a product"
+        lines.append(f"error: nothing to publish, {why}")
     lines += [f"error: {problem}" for problem in file.problems]
     if file.bad > len(file.problems):
         lines.append(f"error: and {file.bad - len(file.problems)} more rows that cannot be used")

@@ -1,15 +1,18 @@
 """What `cleanup` may delete: things that carry our mark, or all of a kind; and the deleting of each.
 
 Search results may lag behind what is so; therefore every product is read again, as a node, just before it is deleted.
+Who deletes what is found asks for it with `repeat`: after every batch the first page is read again, so that no cursor
+has to point at what is gone, nor beyond the 25,000th object, where Shopify's paging ends.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.client import ShopifyClient
-from scripts.shopify.marks import MARK_METAFIELD, MARK_TAG, METAOBJECT_TYPE
+from scripts.shopify.marks import MARK_KEYS, MARK_TAG, METAOBJECT_TYPE, is_marked
+from scripts.shopify.payloads import payload_of, returned
 
 BATCH: Final = 50
 """Products a request of reading; few, so that little time passes between reading one and deleting it."""
@@ -32,45 +35,74 @@ class Removal:
     note: str = ""
 
 
-def products_to_remove(client: ShopifyClient, *, everything: bool = False) -> Iterator[list[Removal]]:
-    """Yields the products with our tag, or all of the shop's, in batches that were read just now.
+def products_to_remove(client: ShopifyClient, *, everything: bool = False, repeat: bool = False) -> Iterator[Removal]:
+    """Yields the products with our tag, or all of the shop's, each read just now.
 
     Args:
         client: Client of the shop; needs `read_products`.
         everything: Yield the merchant's own as well.
+        repeat: Start from the first page again after each batch, until a pass finds nothing new.
 
     Raises:
         ShopifyError: Shopify does not answer.
     """
     query = None if everything else f"tag:{MARK_TAG}"
-    for page in client.pages("products_tagged_page", "products", {"query": query}, page_size=BATCH):
-        nodes = client.execute("products_by_id", {"ids": [node["id"] for node in page]})["nodes"] if page else []
-        # None stands for a product that is gone, though the search still found it.
-        yield [
-            Removal(node["id"], f"product {node['handle']}")
-            for node in nodes
-            if node and (everything or MARK_TAG in node["tags"])
-        ]
+
+    def batches(seen: set[str]) -> Iterator[list[Removal]]:
+        for page in client.pages("products_tagged_page", "products", {"query": query}, page_size=BATCH):
+            ids = [node["id"] for node in page if node["id"] not in seen]
+            nodes = client.execute("products_by_id", {"ids": ids})["nodes"] if ids else []
+            # None stands for a product that is gone, though the search still found it.
+            yield [
+                Removal(node["id"], f"product {node['handle']}")
+                for node in nodes
+                if node and (everything or MARK_TAG in node["tags"])
+            ]
+
+    return _each_once(batches, repeat)
 
 
-def collections_to_remove(client: ShopifyClient, *, everything: bool = False) -> Iterator[Removal]:
+def collections_to_remove(
+    client: ShopifyClient, *, everything: bool = False, repeat: bool = False
+) -> Iterator[Removal]:
     """Yields the collections with our metafield, or all of the shop's.
 
     Args:
         client: Client of the shop; needs `read_products`.
         everything: Yield the merchant's own as well.
+        repeat: Start from the first page again after each batch, until a pass finds nothing new.
 
     Raises:
         ShopifyError: Shopify does not answer.
     """
-    variables = {key: MARK_METAFIELD[key] for key in ("namespace", "key")}
-    for page in client.pages("collections_page", "collections", variables, page_size=100):
-        for node in page:
-            name = f"collection {node['handle']}"
-            if everything:
-                yield Removal(node["id"], name)
-            elif (node["metafield"] or {}).get("value") == MARK_METAFIELD["value"]:
-                yield Removal(node["id"], name, _own_products(client, node["id"]))
+
+    def batches(seen: set[str]) -> Iterator[list[Removal]]:
+        for page in client.pages("collections_page", "collections", MARK_KEYS, page_size=100):
+            nodes = [node for node in page if node["id"] not in seen and (everything or is_marked(node))]
+            yield [
+                Removal(
+                    node["id"],
+                    f"collection {node['handle']}",
+                    "" if everything else _own_products(client, node["id"]),
+                )
+                for node in nodes
+            ]
+
+    return _each_once(batches, repeat)
+
+
+def _each_once(batches: Callable[[set[str]], Iterator[list[Removal]]], repeat: bool) -> Iterator[Removal]:
+    """Yields what is in the batches, which leave out what is in the set that they get."""
+    seen: set[str] = set()
+    found = True
+    while found:
+        found = False
+        for batch in batches(seen):
+            yield from batch
+            seen.update(removal.id for removal in batch)
+            if batch and repeat:
+                found = True
+                break
 
 
 def metaobjects_to_remove(client: ShopifyClient) -> Removal | None:
@@ -95,7 +127,8 @@ def remove_product(client: ShopifyClient, removal: Removal) -> None:
     Raises:
         ShopifyError: It was refused, or Shopify does not answer.
     """
-    _remove(client, "product_delete", {"id": removal.id})
+    if answer := _remove(client, "product_delete", {"id": removal.id}):
+        returned(answer, "productDelete", "deletedProductId")
 
 
 def remove_collection(client: ShopifyClient, removal: Removal) -> None:
@@ -104,7 +137,8 @@ def remove_collection(client: ShopifyClient, removal: Removal) -> None:
     Raises:
         ShopifyError: It was refused, or Shopify does not answer.
     """
-    _remove(client, "collection_delete", {"id": removal.id})
+    if answer := _remove(client, "collection_delete", {"id": removal.id}):
+        returned(answer, "collectionDelete", "deletedCollectionId")
 
 
 def remove_metaobjects(client: ShopifyClient, removal: Removal) -> None:
@@ -118,10 +152,11 @@ def remove_metaobjects(client: ShopifyClient, removal: Removal) -> None:
         ShopifyError: It was refused, took too long, or Shopify does not answer.
     """
     answer = _remove(client, "metaobject_bulk_delete", {"type": METAOBJECT_TYPE})
-    job = answer["metaobjectBulkDelete"]["job"] if answer else None
+    job = payload_of(answer, "metaobjectBulkDelete")["job"] if answer else None
     for wait in JOB_WAITS:
         if job is None or job["done"]:
-            _remove(client, "metaobject_definition_delete", {"id": removal.id})
+            if answer := _remove(client, "metaobject_definition_delete", {"id": removal.id}):
+                returned(answer, "metaobjectDefinitionDelete", "deletedId")
             return
         client.sleep(wait)
         job = client.execute("job", {"id": job["id"]})["job"]

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.channels import lookup, publish
+from scripts.shopify.channels import Channels, lookup, publish
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.inventory import slugify
-from scripts.shopify.marks import MARK_METAFIELD
+from scripts.shopify.marks import MARK_METAFIELD, is_marked
+from scripts.shopify.payloads import returned
 from training.data.inventory import Inventory, InventoryError
 
 _ATTEMPTS = 5
@@ -17,11 +18,19 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class CollectionResult:
-    """A collection that was looked up or made; `id` is None in a dry run that would make it."""
+    """A collection that was looked up or made.
+
+    Attributes:
+        id: GID; None in a dry run that would make it.
+        created: Whether it was made.
+        published: Whether it was published to some channel.
+        warning: What was left undone, and why; empty where nothing was.
+    """
 
     id: str | None
     created: bool
     published: bool
+    warning: str = ""
 
 
 def collection_handle(title: str) -> str:
@@ -49,16 +58,17 @@ def collection_titles(inventory: Inventory) -> list[str]:
 
 
 def ensure_collection(
-    client: ShopifyClient, title: str, publications: Sequence[str], *, dry_run: bool = False
+    client: ShopifyClient, title: str, channels: Channels, *, dry_run: bool = False
 ) -> CollectionResult:
-    """Makes sure that a collection is there and published.
+    """Makes sure that a collection is there and, where it is ours, published.
 
-    One of the shop's own under this handle is used, and not marked as ours.
+    One of the shop's own under this handle is used, but neither marked as ours nor published: whether shoppers may see
+    it is the merchant's decision.
 
     Args:
         client: Client of the shop.
         title: Title of the collection; its handle is made from it.
-        publications: GIDs of the publications it should be published to.
+        channels: Channels that it should be published to.
         dry_run: Look it up, write nothing.
 
     Returns:
@@ -68,14 +78,19 @@ def ensure_collection(
         ShopifyError: It was refused, or Shopify does not answer.
     """
     handle = collection_handle(title)
-    found, created = lookup(client, "collection_by_handle", handle, publications), False
+    found, created = lookup(client, "collection_by_handle", handle, channels.publications), False
     if found is None and not dry_run:
-        found, created = _create(client, title, handle, publications), True
+        found = _create(client, title, handle, channels.publications)
+        created = is_marked(found)  # else the merchant has just made one
     if found is None:
-        return CollectionResult(None, created=True, published=bool(publications))
-    if found["unpublished"] and not dry_run:
-        publish(client, found["id"], found["unpublished"])
-    return CollectionResult(found["id"], created=created, published=bool(found["unpublished"]))
+        return CollectionResult(None, created=True, published=bool(channels.publications))
+    missing = found["unpublished"]
+    if missing and not is_marked(found):
+        warning = f"own collection {handle} is not on channel {channels.names(missing)}; left as it is"
+        return CollectionResult(found["id"], created=False, published=False, warning=warning)
+    if missing and not dry_run:
+        publish(client, found["id"], missing)
+    return CollectionResult(found["id"], created=created, published=bool(missing))
 
 
 def _create(client: ShopifyClient, title: str, handle: str, publications: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +100,7 @@ def _create(client: ShopifyClient, title: str, handle: str, publications: Sequen
     while True:
         attempts += 1
         try:
-            made = client.execute("collection_create", variables)["collectionCreate"]["collection"]
+            made = returned(client.execute("collection_create", variables), "collectionCreate", "collection")
         except ShopifyError as error:
             if not error.outcome_unknown:
                 raise
@@ -98,4 +113,4 @@ def _create(client: ShopifyClient, title: str, handle: str, publications: Sequen
             continue
         if made["handle"] != handle:
             raise ShopifyError(f"Shopify made collection {title!r} as {made['handle']}, not {handle}; delete it")
-        return {"id": made["id"], "unpublished": list(publications)}
+        return {"id": made["id"], "metafield": MARK_METAFIELD, "unpublished": list(publications)}

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 from requests_toolbelt import MultipartEncoder
 
 from scripts.shopify.answers import Answer, ShopifyError
+from scripts.shopify.retry import Retry
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,7 @@ class Storage:
             redirect.
         is_lost: Whether an exception of `send` means a broken connection, which may be tried again.
         local_store: Address of a store on this machine, the one place that is reached without TLS; None otherwise.
-        sleep: Called with the seconds to wait.
-        rng: Source of the jitter on waits.
-        attempts: How often one file is sent or fetched at most.
+        retry: How often one file is sent or fetched.
     """
 
     def __init__(
@@ -39,12 +37,9 @@ class Storage:
         send: Callable[..., Any],
         is_lost: Callable[[BaseException], bool],
         local_store: str | None,
-        sleep: Callable[[float], object],
-        rng: np.random.Generator,
-        attempts: int,
+        retry: Retry,
     ):
-        self._send, self._is_lost, self._local_store = send, is_lost, local_store
-        self._sleep, self._rng, self._attempts = sleep, rng, attempts
+        self._send, self._is_lost, self._local_store, self._retry = send, is_lost, local_store, retry
 
     def upload(self, url: str, parameters: Mapping[str, str], path: Path) -> None:
         """Posts a file as a multipart form, read from disk in small blocks.
@@ -58,40 +53,33 @@ class Storage:
             ShopifyError: The storage refused it, or does not answer.
         """
         self._check(url)
-        for attempt in range(1, self._attempts + 1):
-            with path.open("rb") as stream:
-                form = MultipartEncoder([*parameters.items(), ("file", (path.name, stream, "text/jsonl"))])
-                try:
-                    with self._send("POST", url, data=form, headers={"Content-Type": form.content_type}) as response:
-                        answer = Answer(response.status_code, response.headers)
-                except OSError as error:
-                    answer = self._broken(error)
-            if 200 <= answer.status < 300:
-                return
-            if not self._wait("upload", answer, attempt):
-                break
-        raise self._failure(f"{path.name} was not uploaded to {urlsplit(url).hostname}", answer, attempt)
+        attempt, answer = 1, self._post(url, parameters, path)
+        while self._retry.again("upload", answer, attempt):
+            attempt, answer = attempt + 1, self._post(url, parameters, path)
+        if not 200 <= answer.status < 300:
+            raise self._failure(f"{path.name} was not uploaded to {urlsplit(url).hostname}", answer, attempt)
 
     def lines(self, url: str, count: int | None = None) -> Iterator[str]:
         """Yields the lines of a JSONL file while it is fetched.
 
         Shopify never changes such a file, so after a broken connection it is fetched anew, and the lines that were
-        yielded already are passed over.
+        yielded already are passed over. So it is, once, where it came without any error but has another number of lines
+        than expected; if it has that number again, that is how it is, and a warning says so.
 
         Args:
             url: Address of the file.
-            count: Lines it should have, if known; with fewer it counts as cut off.
+            count: Lines that it is expected to have, if known.
 
         Yields:
             Lines without their end; none are empty.
 
         Raises:
-            ShopifyError: The file is refused, keeps breaking off, or has other than `count` lines.
+            ShopifyError: The file is refused, keeps breaking off, or is never the same.
         """
         self._check(url)
-        yielded = 0
-        for attempt in range(1, self._attempts + 1):
-            position = 0
+        yielded, before, attempt, answer = 0, None, 0, Answer()
+        while not attempt or self._retry.again("download", answer, attempt):
+            attempt, position = attempt + 1, 0
             try:
                 with self._send("GET", url, stream=True) as response:
                     answer = Answer(response.status_code, response.headers)
@@ -104,16 +92,25 @@ class Storage:
                         expected = yielded if count is None else count
                         if position == expected:
                             return
-                        answer = Answer(
-                            problem=f"it has {position} lines instead of {expected}", lost=position < expected
-                        )
+                        if position == before == yielded:
+                            log.warning("a bulk result has %d lines, where Shopify counts %d objects", position, count)
+                            return
+                        before = position
+                        answer = Answer(problem=f"it has {position} lines instead of {expected}", lost=True)
             except OSError as error:
                 answer = self._broken(error)
             except ValueError:
                 answer = Answer(problem=f"it broke off within line {position + 1}", lost=True)
-            if not self._wait("download", answer, attempt):
-                break
         raise self._failure(f"the file at {urlsplit(url).hostname} is not complete", answer, attempt)
+
+    def _post(self, url: str, parameters: Mapping[str, str], path: Path) -> Answer:
+        with path.open("rb") as stream:
+            form = MultipartEncoder([*parameters.items(), ("file", (path.name, stream, "text/jsonl"))])
+            try:
+                with self._send("POST", url, data=form, headers={"Content-Type": form.content_type}) as response:
+                    return Answer(response.status_code, response.headers)
+            except OSError as error:
+                return self._broken(error)
 
     def _check(self, url: str) -> None:
         parts = urlsplit(url)
@@ -131,14 +128,6 @@ class Storage:
     def _broken(self, error: OSError) -> Answer:
         # The text of such an exception holds the address with its signature.
         return Answer(problem=f"the connection failed ({type(error).__name__})", lost=self._is_lost(error))
-
-    def _wait(self, what: str, answer: Answer, attempt: int) -> bool:
-        wait = answer.wait_before_repeat(True, attempt, self._rng)
-        if wait is None or attempt == self._attempts:
-            return False
-        log.info("%s: %s; waiting %.1f s", what, answer.reason, wait)
-        self._sleep(wait)
-        return True
 
     @staticmethod
     def _failure(message: str, answer: Answer, attempt: int) -> ShopifyError:

@@ -4,7 +4,15 @@ from typing import Any
 
 from scripts.shopify.dev_store import ALL_SCOPES, DevStore
 
-MUTATIONS = ("CollectionCreate", "ProductSet", "Publish", "ProductDelete", "CollectionDelete")
+CHANGES = ("ProductSet", "ProductTagsAdd", "ProductTagsRemove", "ProductCollectionsChange")
+MUTATIONS = ("CollectionCreate", *CHANGES, "Publish", "ProductDelete", "CollectionDelete")
+
+RECORDS = [
+    {"id": "gid://shopify/Product/91", "handle": "hat", "title": "Hat", "category": "Clothing", "price": "9.90"}
+    | {"vendor": "Plainweave", "audience": "everyone", "tags": ["winter", "wool, felt"]},
+    {"id": "gid://shopify/Product/92", "handle": "sock", "title": "Sock", "category": "Clothing", "price": "4.00"},
+    {"id": "gid://shopify/Product/93", "handle": "ball", "title": "Ball", "category": "Toys & Games"},
+]
 
 _PRODUCTS = """
 query ($first: Int!, $after: String) {
@@ -97,6 +105,13 @@ def add_collection(store: DevStore, title: str, handle: str | None = None) -> st
     """Makes a collection of the merchant's own; returns its GID."""
     given = {"title": title} | ({"handle": handle} if handle else {})
     return run(store, _COLLECTION_CREATE, collection=given)["collection"]["id"]
+
+
+def fill_by_rules(store: DevStore, gid: str, *products: str) -> None:
+    """Makes a collection one that rules fill, with these products in it."""
+    store.state.put({**store.state.get(gid), "automatic": True})
+    for product in products:
+        store.state.link("collection", gid, product)
 
 
 def set_product(store: DevStore, handle: str, price: str | None = None, **fields: Any) -> str:

@@ -160,7 +160,7 @@ def test_an_upload_needs_the_parameters_it_was_given(store):
 def test_a_file_that_is_too_large_is_refused(store, monkeypatch):
     from scripts.shopify.dev_store import staged
 
-    monkeypatch.setattr(staged, "MAX_BYTES", 10)
+    monkeypatch.setattr(staged, "MAX_UPLOAD", 10)
     wanted = {"resource": "BULK_MUTATION_VARIABLES", "filename": "a.jsonl", "mimeType": "text/jsonl"}
     (target,) = run(store, STAGE, input=[{**wanted, "httpMethod": "POST"}])["stagedTargets"]
     parameters = {each["name"]: each["value"] for each in target["parameters"]}

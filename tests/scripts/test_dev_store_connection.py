@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from raw_http import ADMIN
@@ -100,9 +102,29 @@ def test_stopping_closes_connections_and_frees_the_port() -> None:
 
 def test_port_in_use_is_named(store: DevStore) -> None:
     other = DevStore(port=int(store.url.rpartition(":")[2]))
-    with pytest.raises(OSError, match="is taken"):
+    with pytest.raises(OSError, match=r"^port .* is taken; stop what uses it, or choose another$"):
         other.start()
     other.stop()
+    with pytest.raises(ValueError, match="port = 65536"):
+        DevStore(port=65536)
+
+
+def test_a_shop_that_could_not_start_lets_go_of_its_file(store: DevStore, tmp_path: Path) -> None:
+    port = int(store.url.rpartition(":")[2])
+    with pytest.raises(OSError, match="is taken"), DevStore(tmp_path / "shop.db", port=port):
+        pass
+    with DevStore(tmp_path / "shop.db") as other:
+        assert other.url
+
+
+def test_a_stopped_shop_stays_stopped() -> None:
+    store = DevStore().start()
+    store.stop()
+    store.crashed(sqlite3.ProgrammingError("closed"), "shop")  # of a request that was being answered
+    assert store.crashes == []
+    with pytest.raises(RuntimeError, match="make another one"):
+        store.start()
+    store.stop()
 
 
 def test_first_crash_is_raised_when_the_shop_is_left() -> None:

@@ -8,9 +8,10 @@ from graphql import build_schema, validate_schema
 from raw_http import ADMIN, ask, send
 
 from scripts.shopify.dev_store import DevStore, Request, engine
-from scripts.shopify.dev_store.access import served_version
+from scripts.shopify.dev_store.access import HMAC_SECRET, served_version
 from scripts.shopify.dev_store.engine import build_api, sdl, unknown_fields
 from scripts.shopify.dev_store.state import gid
+from scripts.shopify.shopper_ids import ShopperIds
 
 
 @pytest.mark.parametrize("api", ["admin", "storefront"])
@@ -21,7 +22,7 @@ def test_schema_is_valid_and_has_every_field_that_is_resolved(api: str) -> None:
 
 def test_every_module_with_resolvers_is_loaded() -> None:
     folder = Path(engine.__file__).parent
-    decorated = re.compile(r"^@(resolver|type_resolver|node_loader)\(", re.MULTILINE)
+    decorated = re.compile(r"^@(resolver|node_loader)\(", re.MULTILINE)
     found = {path.stem for path in folder.glob("*.py") if decorated.search(path.read_text(encoding="utf-8"))}
     assert sorted(found) == sorted(engine.RESOLVER_MODULES)
 
@@ -48,6 +49,17 @@ def test_shop_and_app_have_all_their_fields(store: DevStore) -> None:
     assert (data["app"]["handle"], data["online"], data["none"]) == ("local-app", {"handle": "online_store"}, None)
     assert data["publicApiVersions"][3] == {"handle": "2026-10", "displayName": "2026 October", "supported": True}
     assert data["nodes"] == [{"id": "gid://shopify/Shop/1"}, None]
+
+
+def test_hmac_secret_is_the_given_one_or_the_environments_or_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLIREC_HMAC_SECRET", raising=False)
+    plain, given = DevStore(), DevStore(hmac_secret="given" * 8)
+    assert plain.environment()["SLIREC_HMAC_SECRET"] == plain.hmac_secret == HMAC_SECRET
+    assert ShopperIds.from_environment(plain.environment()).handle_of("someone")  # long enough
+    monkeypatch.setenv("SLIREC_HMAC_SECRET", "mine" * 8)
+    assert (plain.hmac_secret, given.hmac_secret) == ("mine" * 8, "given" * 8)
+    plain.stop()
+    given.stop()
 
 
 def test_token_is_asked_for(store: DevStore) -> None:

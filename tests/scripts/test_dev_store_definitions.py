@@ -39,6 +39,29 @@ def test_a_definition_is_made_and_read(store):
 
 
 @pytest.mark.parametrize(
+    ("type_name", "name", "value", "what"),
+    [
+        ("list.product_reference", "list.max", "abc", "an integer"),
+        ("list.product_reference", "list.min", "1.5", "an integer"),
+        ("single_line_text_field", "max", "٣", "an integer"),
+        ("number_integer", "min", "", "an integer"),
+        ("number_decimal", "max", "1e5", "a decimal"),
+    ],
+)
+def test_a_limit_must_be_a_number(store, type_name, name, value, what):
+    field = {"key": "products", "type": type_name, "validations": [{"name": name, "value": value}]}
+    expected = error(
+        f"Validations value for option {name} must be {what}.",
+        "INVALID",
+        ["definition", "fieldDefinitions", "0", "validations"],
+        "products",
+    )
+    assert define(store, fieldDefinitions=[field]) == {"metaobjectDefinition": None, "userErrors": [expected]}
+    field["validations"][0]["value"] = "2"
+    assert define(store, fieldDefinitions=[field])["userErrors"] == []
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         (

@@ -83,6 +83,8 @@ def test_document_that_cannot_be_parsed_or_chosen(store: DevStore) -> None:
         {"message": 'No operation named "C"'}
     ]
     bodies = ("no json", "[]", "{}", '{"query": 1}', '{"query": "{shop{name}}", "variables": [1]}')
+    variables = ('{"t": "half a pair \\ud800"}', '{"t": NaN}', '{"t": 1e999}', '{"t": ' + "[" * 5000 + "]" * 5000 + "}")
+    bodies += tuple(f'{{"query": "{{shop{{name}}}}", "variables": {given}}}' for given in variables)
     for wrong in (*bodies, '{"query": "{shop{name}}", "operationName": {}}'):
         status, _, body = send(store, ADMIN, wrong, **token)
         assert (status, body) == (400, {"errors": {"query": "Required parameter missing or invalid"}})
@@ -140,6 +142,25 @@ def test_unknown_enum_value_names_the_known_ones(store: DevStore) -> None:
     )[2]["errors"]
     assert error["extensions"]["value"] == "X"
     assert error["extensions"]["problems"][0]["explanation"].startswith('Expected "X" to be one of: ')
+
+
+@pytest.mark.parametrize(
+    ("document", "count", "most"),
+    [
+        ("{{ nodes(ids: [{}]) {{ id }} }}", 250, 250),
+        ("{{ nodes(ids: [{}]) {{ id }} }}", 251, 250),
+        ("query ($ids: [ID!]! = [{}]) {{ nodes(ids: $ids) {{ id }} }}", 251, 250),
+        ("mutation {{ productSet(input: {{tags: [{}]}}) {{ userErrors {{ code }} }} }}", 251, 250),
+        ("mutation {{ productSet(input: {{variants: [{}]}}) {{ userErrors {{ code }} }} }}", 2048, 2048),
+        ("mutation {{ productSet(input: {{variants: [{}]}}) {{ userErrors {{ code }} }} }}", 2049, 2048),
+    ],
+)
+def test_list_in_the_document_that_is_too_long(store: DevStore, document: str, count: int, most: int) -> None:
+    entry = "{optionValues: []}" if "variants" in document else '"gid://shopify/Product/1"'
+    errors = store.execute(document.format(",".join([entry] * count))).get("errors", [])
+    messages = [error["message"] for error in errors if error["extensions"]["code"] == "MAX_INPUT_SIZE_EXCEEDED"]
+    told = f"The input array size of {count} is greater than the maximum allowed of {most}."
+    assert messages == ([told] if count > most else [])
 
 
 def test_input_list_of_more_than_250_entries(store: DevStore) -> None:

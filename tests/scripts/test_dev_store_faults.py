@@ -242,6 +242,13 @@ def test_every_nth_request_in_turn() -> None:
     assert [faults.next("graphql") for _ in range(3)] == [None] * 3
 
 
+def test_a_fault_that_waits_for_its_request_waits_once() -> None:
+    faults = Faults()
+    faults.every(10, ["cut", "drop after"])
+    assert [faults.next("graphql") for _ in range(100)].count("drop after") == 10
+    assert [faults.next("download") for _ in range(9)] == ["cut"] + [None] * 8
+
+
 def test_every_spares_static_tokens_from_expiry() -> None:
     faults = Faults()
     faults.every(1, ["expired", "500"])
@@ -272,10 +279,10 @@ def test_clear_forgets_everything() -> None:
 
 
 def test_crash_of_a_resolver_is_told_and_kept(store: DevStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_gid: str) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(store.state, "get", broken)
+    monkeypatch.setattr(store.state, "scan", broken)
     body = ask(store, SHOP)[2]
     assert body["errors"][0]["extensions"]["code"] == "INTERNAL_SERVER_ERROR"
     assert "mistake" not in json.dumps(body)

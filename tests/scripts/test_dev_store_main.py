@@ -1,6 +1,7 @@
 """The local shop's command line, as a process of its own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import pytest
 from small_shop import INVENTORY
 
 from scripts.shopify.dev_store import DevStore
-from scripts.shopify.dev_store.__main__ import fill, main
+from scripts.shopify.dev_store.__main__ import SECRET, _exports, fill, main
+from scripts.shopify.dev_store.access import HMAC_SECRET
+from scripts.shopify.dev_store.catalogue import seed_products
+from scripts.shopify.inventory import catalogue_inventory
 from training.data.inventory import load_inventory, save_inventory
 
 COMMAND = (sys.executable, "-m", "scripts.shopify.dev_store", "--port", "0")
@@ -22,7 +26,10 @@ COMMAND = (sys.executable, "-m", "scripts.shopify.dev_store", "--port", "0")
 @contextmanager
 def started(*arguments: str) -> Iterator[dict[str, str]]:
     """Starts the shop, yields the variables that it prints, and stops it as Ctrl+C does."""
-    process = subprocess.Popen((*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != SECRET}
+    process = subprocess.Popen(
+        (*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     lines: list[str] = []
     try:
         for line in process.stdout:
@@ -34,7 +41,8 @@ def started(*arguments: str) -> Iterator[dict[str, str]]:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    assert f"start it again with --path {arguments[1]}" in errors
+    kept = "its state is gone" if arguments[1] == ":memory:" else f"start it again with --path {arguments[1]} to go on"
+    assert errors.endswith(f"Stopped; {kept}\n")
 
 
 def ask(variables: dict[str, str], path: str, body: dict, **headers: str) -> dict:
@@ -52,6 +60,7 @@ def test_newcomer_finds_a_filled_shop_again(tmp_path: Path) -> None:
     path = str(tmp_path / "new" / "shop.db")
     for arguments in (("--populate", "--inventory", str(tmp_path / "inventory.json")), ("--plan", "plus")):
         with started("--path", path, *arguments) as variables:
+            assert variables[SECRET] == HMAC_SECRET
             form = {
                 "grant_type": "client_credentials",
                 "client_id": variables["SHOPIFY_CLIENT_ID"],
@@ -66,6 +75,31 @@ def test_newcomer_finds_a_filled_shop_again(tmp_path: Path) -> None:
         assert [node["title"] for node in answer["data"]["collections"]["nodes"]] == ["X", "Y"]
         bucket = answer["extensions"]["cost"]["throttleStatus"]["maximumAvailable"]
         assert bucket == (2000.0 if "--populate" in arguments else 20000.0)
+
+
+def test_shop_in_memory_is_gone_afterwards() -> None:
+    with started("--path", ":memory:") as variables:
+        assert variables["SHOPIFY_STORE_URL"].startswith("http://127.0.0.1:")
+    assert not Path(":memory:").exists()
+
+
+def test_a_secret_of_ones_own_is_not_printed(store: DevStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECRET, "mine" * 8)
+    lines = _exports(store)
+    assert len(lines) == 4
+    assert "mine" not in "".join(lines)
+    assert lines[3] == f"# {SECRET} is the one of this shell"
+
+
+def test_orders_are_made_once(store: DevStore) -> None:
+    inventory = catalogue_inventory()
+    seed_products(store, inventory.products)
+    assert fill(store, inventory, products=False, orders=20) == "20 orders added"
+    assert fill(store, inventory, products=False, orders=20) == "20 orders there already, none added"
+    assert fill(store, inventory, products=False, orders=5) == "20 orders there already, none added"
+    told = fill(store, inventory, products=False, orders=30)
+    assert told == "20 orders there already, none added; for 30, start a new shop with another --path"
+    assert store.state.count("Order") == 20
 
 
 @pytest.mark.slow
@@ -90,6 +124,7 @@ def test_fill_adds_products_and_orders(store: DevStore) -> None:
         (["--port", "{port}"], "is taken"),
         (["--path", "{folder}"], "cannot be opened"),
         (["--path", "{text}"], "not a SQLite file"),
+        (["--path", "{text}/shop.db"], "text.db: File exists"),
         (["--populate", "--inventory", "missing.json"], "missing.json"),
     ],
 )
@@ -105,6 +140,8 @@ def test_problems_are_one_line(
     finally:
         signal.signal(signal.SIGTERM, before)
     error = capsys.readouterr().err
+    assert "Errno" not in error
+    assert "--inventory" not in given or not (tmp_path / "shop.db").exists()
     assert (status, error.count("\n"), error[:7]) == (1, 1, "error: ")
     assert message in error
 
@@ -116,9 +153,22 @@ def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--fault-every" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", (["--plan", "basic"], ["--orders", "-1"], ["--fault-every", "-1"]))
+@pytest.mark.parametrize(
+    "wrong",
+    (
+        ["--plan", "basic"],
+        ["--orders", "-1"],
+        ["--fault-every", "-1"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--scopes", "read_products", "read_minds"],
+    ),
+)
 def test_wrong_arguments_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(wrong)
     assert ended.value.code == 2
-    assert wrong[0] in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("usage: python -m scripts.shopify.dev_store ")
+    assert wrong[0] in error.rpartition("error: ")[2]
+    assert wrong[-1] in error

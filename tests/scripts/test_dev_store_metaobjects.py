@@ -128,11 +128,16 @@ def test_a_type_without_a_definition(store):
     ("type_name", "good", "bad"),
     [
         ("number_integer", "12", "1.5"),
+        ("number_integer", "-9007199254740991", "9007199254740992"),
+        *(("number_integer", "0", bad) for bad in ("1_000", " 12", "٣", "+5", "007", "9" * 5000)),
         ("number_decimal", "1.5", "x"),
+        *(("number_decimal", "-0.5", bad) for bad in ("nan", "1e999", "1_0.5", "inf", ".5")),
         ("boolean", "true", "yes"),
         ("date", "2026-11-22", "22/11/2026"),
+        ("date", "2026-11-22", "20261122"),
         ("date_time", "2026-11-22T08:00:00Z", "2026-11-22"),
         ("json", '{"a": 1}', "{"),
+        *(("json", "null", bad) for bad in ("NaN", "1e999", '"\\ud800"', "[" * 5000 + "]" * 5000)),
         ("url", "https://example.com/", "example.com"),
         ("single_line_text_field", "one line", "two\nlines"),
         ("list.number_integer", "[1, 2]", '["x"]'),
@@ -144,6 +149,8 @@ def test_values_fit_their_types(store, type_name, good, bad):
     assert upsert(store, "good", value=good)["userErrors"] == []
     (refused,) = upsert(store, "bad", value=bad)["userErrors"]
     assert refused["code"] == "INVALID_VALUE"
+    shown = '{ metaobjects(type: "liked", first: 2) { nodes { values fields { jsonValue } } } }'
+    assert len(run(store, shown)["nodes"]) == 1
 
 
 def test_metaobjects_are_paged_by_type(store, gids, fake_time):

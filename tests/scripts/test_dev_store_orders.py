@@ -7,7 +7,7 @@ import requests
 from scripts.shopify.dev_store import ALL_SCOPES, DevStore
 from scripts.shopify.dev_store.orders import add_customer, add_order
 from scripts.shopify.dev_store.past_orders import make_orders
-from scripts.shopify.dev_store.search import parse_time
+from scripts.shopify.dev_store.times import parse_time
 from scripts.shopify.inventory import catalogue_inventory
 
 PAGE = """query (
@@ -122,6 +122,10 @@ def test_orders_are_filtered_sorted_and_paged(store, fake_time):
     assert names(store, sort="UPDATED_AT") == ["#1004", "#1003", "#1001", "#1002"]
     assert names(store, query="test:false") == ["#1002", "#1004", "#1003"]
     assert names(store, query="status:cancelled") == ["#1003"]
+    assert names(store, query="status:open") == ["#1002", "#1004", "#1001"]
+    assert names(store, query="status:closed") == []
+    assert names(store, query="status:any") == names(store, query="status:not_closed") == names(store)
+    assert len(names(store)) == 4
     assert names(store, query="source_name:pos OR name:#1001") == ["#1004", "#1001"]
     assert names(store, query="customer_id:1") == ["#1002", "#1004"]
     since = run(store, ORDER, id="gid://shopify/Order/3")["processedAt"]

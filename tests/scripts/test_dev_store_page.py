@@ -249,6 +249,13 @@ def test_a_secret_in_the_query_is_not_used(store, shop_environment):
     assert attributes["data-handle"] == hmac_sha256(hmac_sha256(CUSTOMER, HMAC_SECRET), HMAC_SECRET)
 
 
+def test_without_a_secret_of_ones_own_the_page_has_the_shops(store, monkeypatch):
+    monkeypatch.delenv("SLIREC_HMAC_SECRET", raising=False)
+    secret = store.environment()["SLIREC_HMAC_SECRET"]
+    (attributes,) = Tags(fetch(store, "/?customer=7")[2]).of("slirec-recommendations")
+    assert attributes["data-handle"] == hmac_sha256(hmac_sha256(CUSTOMER, secret), secret)
+
+
 def test_prices_on_the_page():
     assert price_text({"amount": "1234.5", "currencyCode": "EUR"}) == "1,234.50 EUR"
     assert price_text({"amount": "1200.0", "currencyCode": "JPY"}) == "1,200 JPY"

@@ -19,6 +19,12 @@ def test_numbers_rise_by_kind_and_are_never_given_again() -> None:
     assert state.get(gid("Product", 1)) == {"title": "a", "id": gid("Product", 1)}
     assert state.get(gid("Product", 2)) is None
     assert state.get("nonsense") is None
+    assert [state.exists(id) for id in (gid("Product", 1), gid("Product", 2), gid("Order", 1), "nonsense")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "1", "gid://shopify/Product", "gid://shopify/Product/0", "gid://other/Product/1"])

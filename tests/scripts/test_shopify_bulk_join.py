@@ -1,6 +1,7 @@
 """Joining the lines of a bulk result, and the documents that bulk queries are made from, without any server."""
 
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -14,14 +15,14 @@ from scripts.shopify.bulk_join import join_lines
 from scripts.shopify.documents import Document
 
 ORDERS = """
-query Orders($since: String!, $reverse: Boolean = false, $tags: [String!], $customers: Boolean!, $missing: String) {
-  orders(query: $since, reverse: $reverse, savedSearchId: $missing) {
+query Orders($since: String!, $tag: String!) {
+  orders(query: $since) {
     edges {
       node {
         __typename
         id
-        customer @include(if: $customers) { id }
-        ... on Order { items: lineItems(tags: $tags) { edges { node { __typename id ...More } } } }
+        customer { id }
+        ... on Order { items: lineItems(filter: {tags: [$tag, $since]}) { edges { node { __typename id ...More } } } }
         fulfillments { edges { node { __typename id } } }
       }
     }
@@ -56,22 +57,22 @@ ITEMS = Connection("orders", {"lineItems": leaf("lineItems")})
 
 
 def test_variables_are_written_into_the_text():
-    values = {"since": "a \"quoted\" 'text'", "tags": ["x", "y"], "customers": True}
+    values = {"since": "a \"quoted\" 'text'\n\\", "tag": "$x"}
     text = print_ast(inline_variables(document(ORDERS), values))
-    assert "$" not in text
-    assert text.startswith('query Orders {\n  orders(query: "a \\"quoted\\" \'text\'", reverse: false) {')
-    assert "@include(if: true)" in text
-    assert 'lineItems(tags: ["x", "y"])' in text
-    parse(text)
+    since = json.dumps(values["since"])
+    assert text.startswith(f"query Orders {{\n  orders(query: {since}) {{")
+    assert f'tags: ["$x", {since}]' in text
+    (argument,) = parse(text).definitions[0].selection_set.selections[0].arguments
+    assert argument.value.value == values["since"]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"customers": True}, r"needs a value for its variable \$since"),
-        ({"since": None, "customers": True}, r"\$since should not be null"),
-        ({"since": "x", "customers": "yes"}, r"\$customers: .*Received: 'yes'"),
-        ({"since": "x", "customers": True, "more": 1}, r"should get the variables .* Received also: \['more'\]"),
+        ({"tag": "x"}, r"some should get the variables \['since', 'tag'\]. Received: \['tag'\]"),
+        ({"since": "x", "tag": "x", "more": "x"}, r"Received: \['more', 'since', 'tag'\]"),
+        ({"since": None, "tag": "x"}, r"some: \$since should be text. Received: None"),
+        ({"since": "x", "tag": 1}, r"some: \$tag should be text. Received: 1"),
     ],
 )
 def test_variables_that_do_not_fit_are_refused(values, message):
@@ -79,10 +80,12 @@ def test_variables_that_do_not_fit_are_refused(values, message):
         inline_variables(document(ORDERS), values)
 
 
-def test_variable_of_another_type_is_refused():
-    text = "query A($input: ProductInput) { products(a: $input) { edges { node { id } } } }"
-    with pytest.raises(ValueError, match="Received: ProductInput; write its value into the document"):
-        inline_variables(document(text), {"input": {}})
+@pytest.mark.parametrize("kind", ["String", "[String!]!", "Int!", "ProductInput"])
+def test_variable_of_another_type_is_refused(kind):
+    text = f"query A($input: {kind}) {{ products(a: $input) {{ edges {{ node {{ id }} }} }} }}"
+    message = rf"some: \$input should be of type String!, .* Received: {re.escape(kind)}; write its value into the doc"
+    with pytest.raises(ValueError, match=message):
+        inline_variables(document(text), {"input": "x"})
 
 
 def test_operation_is_named_for_finding_it_again():
@@ -153,6 +156,9 @@ def test_query_without_nested_connections_is_passed_through():
     joined = join_lines(source, leaf("orders"), {})
     assert next(joined) == order(1)
     assert len(list(source)) == 1  # the second line was not read ahead
+    assert len(list(join_lines(lines(order(1), order(2)), leaf("orders"), {}, root_count=2))) == 2
+    with pytest.raises(ShopifyError, match="2 top-level nodes instead of 3"):
+        list(join_lines(lines(order(1), order(2)), leaf("orders"), {}, root_count=3))
     with pytest.raises(ShopifyError, match="a child of gid://shopify/Order/1, of which the query selects none"):
         list(join_lines(lines(item(1, order(1)["id"])), leaf("orders"), {}))
 

@@ -4,7 +4,7 @@ import pytest
 from graphql import parse
 
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.bulk_operations import DOCUMENT_LIMIT, QUEUE, STALL, run
+from scripts.shopify.bulk_operations import DOCUMENT_LIMIT, QUEUE, STALL, end_running, run
 
 TREE = parse("query Products { products { edges { node { id } } } }")
 OPERATION = "gid://shopify/BulkOperation/1"
@@ -35,8 +35,12 @@ class Shopify:
     def start(self, variables):
         self.texts.append(variables["query"])
         outcome = self.starts.pop(0) if self.starts else None
-        if outcome == "lost, but started":
+        if outcome in ("lost, but started", "stopped, but started"):
             self.listed.insert(0, {"id": OPERATION, "status": "RUNNING", "query": variables["query"]})
+        if outcome and outcome.startswith("stopped"):
+            raise KeyboardInterrupt
+        if outcome in ("null", "nothing"):
+            return {"bulkOperationRunQuery": {"bulkOperation": None, "userErrors": []} if outcome == "null" else None}
         if outcome and outcome.startswith("lost"):
             raise ShopifyError("bulk_run_query: connection broken", "NO_ANSWER", outcome_unknown=True)
         if outcome == "busy":
@@ -166,6 +170,70 @@ def test_start_is_lost_only_so_often(fake_time):
     with pytest.raises(ShopifyError, match="connection broken"):
         run_query(shopify)
     assert len(shopify.texts) == 5
+
+
+def test_start_that_stays_lost_leaves_nothing_running(fake_time):
+    shopify = Shopify(fake_time, [("COMPLETED", 3)], starts=["lost"] * 4 + ["lost, but started"])
+    with pytest.raises(ShopifyError, match="connection broken"):
+        run_query(shopify)
+    assert (len(shopify.texts), shopify.cancelled) == (5, [OPERATION])
+
+
+@pytest.mark.parametrize("appears", [1, 2, 99])
+def test_interrupted_start_is_cancelled_where_it_is_listed(fake_time, appears):
+    shopify = Shopify(fake_time, [("RUNNING", 3)], starts=["stopped, but started"])
+    listed = shopify.list
+    shopify.list = lambda variables: (
+        listed(variables) if shopify.asked.count("bulk_running") >= appears else {"bulkOperations": {"nodes": []}}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_query(shopify)
+    assert shopify.cancelled == ([OPERATION] if appears <= 2 else [])
+    assert shopify.asked.count("bulk_running") <= 2
+
+
+def test_failed_search_for_an_interrupted_start_does_not_hide_the_reason(fake_time, caplog):
+    shopify = Shopify(fake_time, [("RUNNING", 3)], starts=["stopped"])
+    shopify.list = lambda _: (_ for _ in ()).throw(ShopifyError("bulk_running: no answer", "NO_ANSWER"))
+    with pytest.raises(KeyboardInterrupt):
+        run_query(shopify)
+    assert "could not be found out: bulk_running: no answer" in caplog.text
+
+
+@pytest.mark.parametrize("outcome", ["null", "nothing"])
+def test_start_that_says_nothing_is_one_error(fake_time, outcome):
+    shopify = Shopify(fake_time, [("COMPLETED", 3)], starts=[outcome])
+    with pytest.raises(ShopifyError, match="bulk_run_query: Shopify neither names an operation nor says why") as caught:
+        run_query(shopify)
+    assert (caught.value.code, len(shopify.texts), shopify.cancelled) == ("BULK_START", 1, [])
+
+
+def test_operations_of_an_earlier_run_are_ended(fake_time, caplog):
+    shopify = Shopify(fake_time, [("CANCELING", 2), ("CANCELING", 3), ("CANCELED", 3)])
+    texts = {
+        OPERATION: ("RUNNING", "query Products_0123456789ab {\n  products { edges { node { id } } }\n}"),
+        "other document": ("RUNNING", "query MoreProducts_0123456789ab { shop { id } }"),
+        "other beginning": ("RUNNING", "query ProductsBulk_0123456789ab { shop { id } }"),
+        "not of a run": ("RUNNING", "query Products { shop { id } }"),
+        "not of a run either": ("CREATED", "query Products_of_somebody_else { shop { id } }"),
+        "ended": ("COMPLETED", "query Products_0123456789ab { shop { id } }"),
+    }
+    shopify.listed = [{"id": name, "status": status, "query": text} for name, (status, text) in texts.items()]
+    end_running(shopify, "query", "Products")
+    assert shopify.cancelled == [OPERATION]
+    assert shopify.states == [("CANCELED", 3)]
+    assert shopify.asked.count("bulk_operation") == 3
+    assert f"bulk operation {OPERATION} of an earlier run is RUNNING; it is cancelled" in caplog.text
+    shopify.listed = []
+    end_running(shopify, "query", "Products")
+    assert shopify.asked[-1] == "bulk_running"
+
+
+def test_operation_that_does_not_end_is_an_error(fake_time):
+    shopify = Shopify(fake_time, [("CANCELING", 2)])
+    shopify.listed = [{"id": OPERATION, "status": "RUNNING", "query": "query Products_0123456789ab { shop { id } }"}]
+    with pytest.raises(ShopifyError, match=r"is CANCELING with 2 objects: no progress in 18\d\d s"):
+        end_running(shopify, "query", "Products")
 
 
 def test_refused_start_is_raised_at_once(fake_time):

@@ -62,11 +62,76 @@ def test_dry_run_is_the_default(shop, shop_environment, capsys):
     assert everything_in(shop) == before
     assert operations(shop, *DELETES) == []
     assert capsys.readouterr().out.splitlines() == [
+        *(f"product p{number}" for number in range(1, 6)),
         "collection hats: 1 products without our tag are in it; they stay in the shop",
         f"metaobject definition {METAOBJECT_TYPE}: with its 2 entries",
         f"{SHOP}: 5 products, 1 collections and 1 metaobject types would be deleted",
         "Nothing was deleted; --delete does it",
     ]
+
+
+def test_dry_run_names_the_first_of_each_kind(store, shop_environment, capsys):
+    gids = [set_product(store, f"p{number}", title=f"P {number}", tags=[MARK_TAG]) for number in range(53)]
+    for number in range(51):
+        add_collection(store, f"C {number}")
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-2] == [*(f"product p{number}" for number in range(50)), "and 3 more products"]
+    store.state.delete(gids[0])
+    assert main(["--everything", "--shop", SHOP]) == 0
+    assert capsys.readouterr().out.splitlines()[:-2] == [
+        *(f"product p{number}" for number in range(1, 51)),
+        "and 2 more products",
+        *(f"collection c-{number}" for number in range(50)),
+        "and 1 more collections",
+    ]
+    assert operations(store, *DELETES) == []
+
+
+def test_deleting_starts_from_the_first_page_after_every_batch(store, client, monkeypatch):
+    for number in range(120):
+        set_product(store, f"p{number}", title=f"P {number}", tags=[MARK_TAG])
+    result = cleanup(client, delete=True)
+    assert (result.products, products(store)) == (120, {})
+    pages = operations(store, "ProductsTaggedPage")
+    assert [page.get("after") for page in pages] == [None] * 4  # the last one finds nothing
+
+
+def test_deleting_ends_where_some_are_refused_or_still_listed(store, client, monkeypatch):
+    for number in range(120):
+        set_product(store, f"p{number}", title=f"P {number}", tags=[MARK_TAG])
+    execute = ShopifyClient.execute
+
+    def refusing(self, name, variables=None, **options):
+        if name == "product_delete" and int(variables["id"].rsplit("/", 1)[1]) <= 60:
+            raise ShopifyError("product_delete: no", "USER_ERRORS", [{"field": ["id"], "message": "no"}])
+        return execute(self, name, variables, **options)
+
+    monkeypatch.setattr(ShopifyClient, "execute", refusing)
+    result = cleanup(client, delete=True)
+    assert (result.products, len(result.failed)) == (60, 60)
+    assert len(set(result.failed)) == 60  # each was tried once
+
+
+@pytest.mark.parametrize("answer", [None, {"deletedProductId": None, "userErrors": []}])
+def test_a_deletion_that_returns_nothing_is_no_deletion(shop, client, monkeypatch, answer):
+    execute = ShopifyClient.execute
+
+    def empty(self, name, *arguments, **options):
+        return {"productDelete": answer} if name == "product_delete" else execute(self, name, *arguments, **options)
+
+    monkeypatch.setattr(ShopifyClient, "execute", empty)
+    result = cleanup(client, delete=True)
+    assert (result.products, len(result.failed), result.collections) == (0, 5, 1)
+    assert result.failed[0].startswith("product p1: productDelete: Shopify returned n")
+
+
+def test_counts_are_shown_when_cleanup_has_to_stop(shop, shop_environment, capsys):
+    shop.faults.script(*[None] * 8, "404")  # grant, access twice, definition, page, nodes, two products
+    assert main(["--delete"]) == 1
+    out, err = capsys.readouterr()
+    assert f"{SHOP} until it stopped: 2 products, 0 collections and 0 metaobject types deleted" in out
+    assert "HTTP 404" in err.splitlines()[-1]
 
 
 def test_only_what_is_ours_is_deleted(shop, client):
@@ -108,9 +173,9 @@ def test_products_are_read_again_before_they_are_deleted(shop, client, monkeypat
         """The search still finds what lost its tag a moment ago, and what is gone."""
         answer = execute(self, name, *arguments, **options)
         if name == "products_tagged_page":
-            gids = products(shop)
             set_product(shop, "p1", tags=["mine"])
-            shop.state.delete(gids["p2"]["id"])
+            if gone := products(shop).get("p2"):
+                shop.state.delete(gone["id"])
         return answer
 
     monkeypatch.setattr(ShopifyClient, "execute", lagging)
@@ -137,7 +202,7 @@ def test_faults_in_every_tenth_request_of_populate_snapshot_and_cleanup(store, c
     store.set_plan("standard")
     store.faults.every(10, [name for name in DEFAULT if name not in ("slow", "cut")])
     result = populate(client, provided)
-    assert (result.created, result.collections_created, result.published, result.failed) == (240, 10, 250, ())
+    assert (result.created, result.collections_created, result.published, result.failed) == (240, 10, 250, [])
     assert contents(store) == expected
     handles = tuple(record["handle"] for record in provided.products)
     documents = [read_inventory(client, bulk=way) for way in ("never", "always")]

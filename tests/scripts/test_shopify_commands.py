@@ -1,14 +1,13 @@
 import pytest
 from shop_contents import (
     MUTATIONS,
-    add_collection,
+    RECORDS,
     channel,
     clear,
     collections,
     contents,
     operations,
     products,
-    set_product,
 )
 from shop_interruptions import interrupted_at
 
@@ -18,12 +17,6 @@ from scripts.shopify.populate_inventory import populate
 from training.data.inventory import inventory_from_records, save_inventory
 
 SHOP = "local-dev-store.myshopify.com"
-RECORDS = [
-    {"id": "gid://shopify/Product/91", "handle": "hat", "title": "Hat", "category": "Clothing", "price": "9.90"}
-    | {"vendor": "Plainweave", "audience": "everyone", "tags": ["winter", "wool, felt"]},
-    {"id": "gid://shopify/Product/92", "handle": "sock", "title": "Sock", "category": "Clothing", "price": "4.00"},
-    {"id": "gid://shopify/Product/93", "handle": "ball", "title": "Ball", "category": "Toys & Games"},
-]
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def test_populate_writes_collections_products_and_publication(store, client, inv
     result = populate(client, inventory)
     assert (result.shop, result.channels, result.missing_channels) == (SHOP, ("online_store",), ())
     assert (result.collections_created, result.created, result.updated, result.published) == (2, 3, 0, 5)
-    assert (result.failed, result.warnings) == ((), ())
+    assert (result.failed, result.warnings) == ([], [])
     made, made_collections = contents(store)
     mark = {"value": MARK_TAG}
     assert made_collections == {
@@ -79,46 +72,16 @@ def test_populate_twice_changes_nothing(store, client, inventory):
     assert len(operations(store, *MUTATIONS)) == written == 2 + 3 + 5
 
 
-def test_populate_repairs_what_differs_and_keeps_what_was_added(store, client, inventory):
-    populate(client, inventory)
-    before = products(store)
-    mine = add_collection(store, "My picks")
-    (clothing,) = (entry["id"] for entry in collections(store).values() if entry["title"] == "Clothing")
-    set_product(store, "hat", "9.9", tags=[*before["hat"]["tags"], "my own"])  # the same price
-    set_product(store, "sock", title="Sokc", tags=[MARK_TAG, "my own"], collections=[clothing, mine])
-    store.state.unlink("publication", channel(store, "online_store"), before["ball"]["id"])
-    result = populate(client, inventory)
-    assert (result.unchanged, result.updated, result.published) == (2, 1, 1)
-    after = products(store)
-    assert after["sock"]["title"] == "Sock"
-    assert after["sock"]["collections"] == ["Clothing", "My picks"]
-    assert after["sock"]["tags"] == ["my own", MARK_TAG]
-    assert after["hat"]["tags"] == sorted([*before["hat"]["tags"], "my own"])
-    assert after["ball"] == before["ball"]
-
-
-def test_populate_adds_to_the_lists_of_others_and_replaces_nothing(store, client, inventory):
-    mine = add_collection(store, "My picks")
-    set_product(store, "hat", "1.00", title="Hat", tags=[MARK_TAG, "Winter", "my own"], collections=[mine])
-    assert populate(client, inventory).updated == 1
-    hat = products(store)["hat"]
-    assert hat["tags"] == sorted(["Winter", "my own", MARK_TAG, "wool felt", "audience:everyone"])
-    assert hat["collections"] == ["My picks", "Clothing"]
-    assert hat["prices"] == ["9.90"]
-    (sent,) = (call["input"] for call in operations(store, "ProductSet") if call["input"]["handle"] == "hat")
-    assert set(sent) >= {"tags", "collections", "variants"}
-    assert populate(client, inventory).unchanged == 3
-
-
-def test_populate_keeps_the_variants_of_others(store, client, inventory):
-    sizes = [{"name": "Size", "position": 1, "values": [{"name": "S"}, {"name": "L"}]}]
-    variants = [{"optionValues": [{"optionName": "Size", "name": size}], "price": "7.00"} for size in "SL"]
-    tags = [MARK_TAG, "audience:everyone"]
-    set_product(store, "hat", title="Old", tags=tags, productOptions=sizes, variants=variants)
-    populate(client, inventory)
-    hat = products(store)["hat"]
-    assert (hat["title"], hat["prices"]) == ("Hat", ["7.00", "7.00"])
-    assert populate(client, inventory).unchanged == 3
+def test_what_was_refused_is_shown_when_populate_has_to_stop(store, shop_environment, tmp_path, capsys):
+    path = tmp_path / "inventory.json"
+    save_inventory(inventory_from_records([RECORDS[0] | {"price": "free"}, *RECORDS[1:]]), path)
+    # Grant, access, publications, two collections of three requests each; then a product.
+    store.faults.script(*[None] * 9, *[None] * 3, "404")
+    assert populate_inventory.main(["--inventory", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert f"{SHOP} until it stopped: 2 collections created; products: 1 created, 0 updated, 0 unchanged, 1 ref" in out
+    assert "error: hat: `price` should be" in err
+    assert "HTTP 404" in err.splitlines()[-1]
 
 
 def test_populate_dry_run_says_the_same_and_writes_nothing(store, client, inventory):
@@ -148,7 +111,7 @@ def test_populate_gets_through_faults(store, client, inventory, fault):
     store.faults.script(*[fault, *[None] * 4] * 20)  # every fifth request
     result = populate(client, inventory)
     assert contents(store) == expected
-    assert (result.failed, result.collections_created, result.created, result.published) == ((), 2, 3, 5)
+    assert (result.failed, result.collections_created, result.created, result.published) == ([], 2, 3, 5)
     assert store.faults.injected[fault] >= 3
 
 
@@ -158,26 +121,6 @@ def test_lost_answer_does_not_make_a_second_collection(store, client, inventory)
     assert list(collections(store)) == ["clothing", "toys-games"]
     assert len(operations(store, "CollectionCreate")) == 2
     assert result.collections_created == 2
-
-
-def test_populate_leaves_the_shop_owners_product_alone(store, client, inventory):
-    set_product(store, "sock", "99.00", title="My best sock", tags=["mine"])
-    own = products(store)["sock"]
-    result = populate(client, inventory)
-    assert products(store)["sock"] == own
-    (line,) = result.failed
-    assert line.startswith("sock: ")
-    assert f"lacks the tag {MARK_TAG}" in line
-    assert result.created == 2
-
-
-def test_populate_uses_the_shop_owners_collection_and_does_not_mark_it(store, client, inventory):
-    add_collection(store, "Clothing for all", handle="clothing")
-    result = populate(client, inventory)
-    assert result.collections_created == 1
-    assert collections(store)["clothing"]["metafield"] is None
-    assert collections(store)["clothing"]["title"] == "Clothing for all"
-    assert products(store)["hat"]["collections"] == ["Clothing for all"]
 
 
 def test_populate_goes_on_after_a_refused_product(store, shop_environment, tmp_path, capsys):
@@ -198,11 +141,11 @@ def test_populate_says_what_it_leaves_out(store, client):
     attributes = {"story": "once " * 60, "sizes": [1, 2], "empty": "", "none": None, "weight": 3}
     many = RECORDS[2] | {"tags": [f"t{number}" for number in range(300)]}
     result = populate(client, inventory_from_records([RECORDS[0] | attributes, many]))
-    assert result.warnings == (
+    assert result.warnings == [
         "hat: attributes that are neither text nor numbers are left out: sizes",
         "hat: 1 tags are longer than 255 characters and left out",
         "ball: 51 tags are left out: Shopify takes 250 a product",
-    )
+    ]
     assert result.created == 2
     made = products(store)
     assert made["hat"]["tags"] == ["audience:everyone", MARK_TAG, "weight:3", "winter", "wool felt"]
@@ -238,11 +181,27 @@ def test_populate_is_never_throttled_on_the_standard_plan(store, client, fake_ti
 
 
 def test_populate_without_online_store(store, shop_environment, inventory_file, capsys):
+    """Who named no channel gets the products all the same; who named the Online Store has made a mistake."""
     store.state.delete(channel(store, "online_store"))
+    assert populate_inventory.main(["--inventory", str(inventory_file), "--channels", "online_store"]) == 1
+    assert "error: this shop has no channel online_store; it has pos. Nothing was" in capsys.readouterr().err
+    assert operations(store, *MUTATIONS) == []
     assert populate_inventory.main(["--inventory", str(inventory_file)]) == 0
-    assert "this shop has no channel online_store: nothing was published to it" in capsys.readouterr().err
+    warning = "warning: this shop has no channel online_store: nothing is published without --channels; it has pos\n"
+    assert warning in capsys.readouterr().err
     assert operations(store, "Publish") == []
     assert len(products(store)) == 3
+
+
+def test_mistyped_channels(store, shop_environment, inventory_file, capsys):
+    arguments = ["--inventory", str(inventory_file), "--channels"]
+    assert populate_inventory.main([*arguments, "online-store", "onlinestore"]) == 1
+    last = "error: this shop has no channel online-store or onlinestore; it has pos, online_store. Nothing was written"
+    assert capsys.readouterr().err.splitlines()[-1] == last
+    assert operations(store, *MUTATIONS) == []
+    assert populate_inventory.main([*arguments, "pos", "onlinestore"]) == 1
+    assert "error: this shop has no channel onlinestore: nothing was published to it" in capsys.readouterr().err
+    assert {frozenset(entry["published"]) for entry in products(store).values()} == {frozenset({"pos"})}
 
 
 def test_commands_fail_in_one_line(store, shop_environment, tmp_path, inventory_file, capsys, monkeypatch):

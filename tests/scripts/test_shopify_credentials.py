@@ -1,5 +1,6 @@
 """Tokens and scopes: how they are got and renewed, and that they stay secret."""
 
+import json
 import logging
 import traceback
 from contextlib import ExitStack
@@ -50,6 +51,26 @@ def test_granted_token_is_kept_and_renewed_early(store, connect, fake_time):
     client.execute("access")
     assert [request.status for request in requests_of(store, "oauth")] == [200, 200]
     assert [request.status for request in requests_of(store, "admin")] == [200] * 3  # never an expired one
+
+
+@pytest.mark.parametrize("lifetime", [None, "soon", "86399"])
+def test_token_without_a_lifetime_lives_a_day(store, connect, fake_time, monkeypatch, lifetime):
+    client = connect(grant=True)
+    original = client._credentials._send
+
+    def send(*arguments, **options):
+        response = original(*arguments, **options)
+        response._content = json.dumps({**response.json(), "expires_in": lifetime}).encode()
+        return response
+
+    monkeypatch.setattr(client._credentials, "_send", send)
+    client.execute("access")
+    fake_time.now += 86399 - 301
+    client.execute("access")
+    assert len(requests_of(store, "oauth")) == 1
+    fake_time.now += 2
+    client.execute("access")
+    assert len(requests_of(store, "oauth")) == 2
 
 
 def test_granted_token_is_renewed_on_401(store, connect, fake_time):

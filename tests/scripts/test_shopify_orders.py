@@ -1,7 +1,5 @@
 """export_orders against the local shop."""
 
-import functools
-
 import numpy as np
 import polars as pl
 import pytest
@@ -12,14 +10,12 @@ from shop_orders import DAY, FEB, SINCE, Shop, lines_of
 
 from scripts.shopify import export_orders as command
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.client import ShopifyClient
 from scripts.shopify.export_orders import export_orders
 from scripts.shopify.order_lines import iso_time
 from scripts.shopify.order_reader import BULK_ABOVE
 from scripts.shopify.order_state import OrderStateError
 from scripts.shopify.shopper_ids import ShopperIds
 from training.data.interactions import read_interactions, validate_interactions
-from training.data.inventory import inventory_from_records, save_inventory
 
 IDS = ShopperIds(SecretStr(HMAC_SECRET))
 
@@ -247,60 +243,29 @@ def test_without_read_all_orders(store, shop, export, tmp_path, fake_time):
     assert done.complete
 
 
-@pytest.fixture
-def quick(monkeypatch, fake_time):
-    """Waits of the command take no time, and its clock is the shop's."""
-    client = functools.partial(ShopifyClient, sleep=fake_time.sleep, clock=fake_time.clock)
-    monkeypatch.setattr(command, "ShopifyClient", client)
-    monkeypatch.setattr(command.time, "time", fake_time.clock)
-
-
-def test_command_line(store, shop, shop_environment, quick, tmp_path, capsys):
-    snapshot, output = tmp_path / "snapshot.json", tmp_path / "orders.tsv"
-    hat = {"id": shop.products["hat"]["id"], "handle": "hat", "title": "Hat", "category": "Headgear"}
-    save_inventory(inventory_from_records([hat]), snapshot)
-    shop.order("ann", "hat", "ball")
-    arguments = [str(output), "--since", "2026-01-01", "--inventory", str(snapshot)]
-    assert command.main([*arguments, "--dry-run"]) == 0
-    assert capsys.readouterr().out.endswith(f"would be written to {output}\n")
-    assert not output.exists()
+def test_full_with_a_later_since_keeps_what_shopify_no_longer_shows(store, shop, export, tmp_path, fake_time):
+    now = int(fake_time.now)
+    shop.order("ann", "hat", at=now - 50 * DAY)
+    shop.order("bob", "sock", at=now - 5 * DAY)
     store.access.scopes = frozenset(("read_orders", "read_customers", "read_products"))
-    shop.order("bob", "sock", at=int(store.clock()))
-    assert command.main(arguments) == 0
-    captured = capsys.readouterr()
-    warnings = [line for line in captured.err.splitlines() if line.startswith("warning:")]
-    assert warnings[0].startswith(
-        "warning: without the access scope read_all_orders Shopify shows the orders of the last"
-    )
-    assert warnings[1].startswith(f"warning: 1 of 1 products are not in {snapshot}; they have their product type")
-    assert captured.out.splitlines()[1] == f"1 interactions of 1 shoppers with 1 products written to {output}"
-    assert [line[4] for line in lines_of(output)] == ["Clothing"]
-    store.access.scopes |= {"read_all_orders"}
-    assert command.main(arguments) == 0
-    assert [line[4] for line in lines_of(output)] == ["Headgear", "Uncategorized", "Clothing"]
+    export(since=now - 55 * DAY)
+    fake_time.now += 30 * DAY
+    done = export(since=now, full=True)
+    assert (done.rows, done.complete) == (0, True)
+    assert lines_of(tmp_path / "orders.tsv") == []
+    export(since=now - 55 * DAY)
+    assert [line[2] for line in lines_of(tmp_path / "orders.tsv")] == ["hat", "sock"]
 
 
-def test_command_line_errors(store, shop, shop_environment, quick, tmp_path, capsys, monkeypatch):
-    arguments = [str(tmp_path / "orders.tsv"), "--since", "2026-01-01"]
-    assert command.main(arguments) == 1
-    assert command.main([*arguments, "--inventory", str(tmp_path / "absent.pkl")]) == 1
-    store.access.scopes = frozenset(("read_products",))
-    assert command.main(arguments) == 1
-    monkeypatch.setenv("SLIREC_HMAC_SECRET", "short")
-    assert command.main(arguments) == 1
-    monkeypatch.setenv("SLIREC_HMAC_SECRET", HMAC_SECRET)
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert [error.split(":")[1][:40] for error in errors] == [
-        " local-dev-store.myshopify.com has no or",
-        " `path` should be an inventory snapshot ",
-        " The token for local-dev-store.myshopify",
-        " `SLIREC_HMAC_SECRET` should have at lea",
-    ]
-    assert command.main([str(tmp_path), *arguments[1:]]) == 1
-    assert "`output` should be a file" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        command.main([arguments[0], "--since", "last week"])
-    with interrupted_at(3):
-        store.access.scopes |= {"read_orders", "read_customers"}
-        assert command.main(arguments) == 130
-    assert "start again" in capsys.readouterr().err
+def test_unreadable_state_is_set_aside(shop, export, tmp_path):
+    state = tmp_path / "orders.tsv.state.parquet"
+    shop.order("ann", "hat")
+    state.write_bytes(b"something else")
+    with pytest.raises(OrderStateError, match="or give --full"):
+        export()
+    assert export(full=True, dry_run=True).set_aside is None
+    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+    done = export(full=True)
+    assert (done.rows, done.set_aside) == (1, tmp_path / "orders.tsv.state.parquet.bad")
+    assert done.set_aside.read_bytes() == b"something else"
+    assert (export().counts.orders, export(full=True).set_aside) == (1, None)

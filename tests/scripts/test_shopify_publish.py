@@ -1,63 +1,22 @@
 """publish_recommendations against the local shop."""
 
-import functools
 import json
 
 import numpy as np
 import pytest
-from conftest import HMAC_SECRET
-from pydantic import SecretStr
 from shop_interruptions import interrupted_at
+from shop_recommendations import GONE, IDS, add_products, entries, expected, file_of, many
 
-from scripts.shopify import publish_recommendations as command
 from scripts.shopify.answers import ShopifyError
-from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import METAOBJECT_TYPE
 from scripts.shopify.metaobject_publisher import BULK_ABOVE, Publisher
 from scripts.shopify.publish_recommendations import publish_recommendations
 from scripts.shopify.recommendation_file import RecommendationFileError, read_recommendations
-from scripts.shopify.shopper_ids import ShopperIds
-
-IDS = ShopperIds(SecretStr(HMAC_SECRET))
-GONE = ["gid://shopify/Product/99999", "gid://shopify/Product/88888"]
 
 
 @pytest.fixture
 def products(store):
-    """GIDs of twelve products of the shop."""
-    return [
-        store.state.insert("Product", {"handle": f"p{n}", "title": f"P{n}", "status": "ACTIVE"}, key=f"p{n}")["id"]
-        for n in range(12)
-    ]
-
-
-def file_of(tmp_path, rows):
-    path = tmp_path / "recommendations.jsonl"
-    path.write_text("".join(json.dumps({"userId": user, "itemIds": items}) + "\n" for user, items in rows))
-    return path
-
-
-def many(products, count):
-    """`count` shoppers; every seventh has an unknown product first, every 50th only unknown ones."""
-    rows = []
-    for n in range(count):
-        items = [products[n % 12], products[(n + 5) % 12]]
-        rows.append((f"user-{n}", GONE if n % 50 == 49 else [GONE[n % 2], *items] if n % 7 == 0 else items))
-    return rows
-
-
-def entries(store):
-    """Handle -> products, of all metaobjects in the shop."""
-    found = list(store.state.scan("Metaobject"))
-    handles = {entry["handle"]: json.loads(entry["fields"][0]["value"]) for entry in found}
-    assert len(handles) == len(found)
-    assert {entry["type"] for entry in found} <= {METAOBJECT_TYPE}
-    return handles
-
-
-def expected(rows, k=16):
-    wanted = {IDS.handle_of(user): [gid for gid in items if gid not in GONE][:k] for user, items in rows}
-    return {handle: items for handle, items in wanted.items() if items}
+    return add_products(store)
 
 
 def operations(store, name):
@@ -145,7 +104,7 @@ def test_every_third_request_meets_a_fault(store, client, products, tmp_path, bu
 
 def test_lines_without_a_result_are_sent_again(store, client, products, tmp_path):
     rows = many(products, 400)
-    store.faults.script(None, None, None, None, "bulk failed")
+    store.faults.script(*[None] * 5, "bulk failed")
     done = publish_recommendations(client, file_of(tmp_path, rows), IDS, bulk="always")
     assert store.faults.injected == {"bulk failed": 1}
     assert (done.result.published, len(done.result.without_products), done.result.failed) == (392, 8, {})
@@ -213,6 +172,63 @@ def test_stopped_anywhere_and_started_again(store, client, products, tmp_path, b
         assert entries(store) == expected(rows)
 
 
+@pytest.mark.parametrize("bulk", ["always", "never"])
+def test_operation_of_a_killed_command_does_not_overwrite_newer_lists(
+    store, client, products, tmp_path, monkeypatch, bulk
+):
+    def killed(*_):
+        raise ProcessLookupError  # no clean-up either
+
+    monkeypatch.setattr("scripts.shopify.dev_store.bulk_work.STEP_SECONDS", 0.002)
+    old, new = (
+        [(f"user-{n}", [product]) for n in range(count)] for product, count in ((products[0], 3000), (products[1], 6))
+    )
+    with monkeypatch.context() as patch, pytest.raises(ProcessLookupError):
+        patch.setattr("scripts.shopify.bulk_operations._watch", killed)
+        patch.setattr("scripts.shopify.bulk_operations._cancel", lambda *_: None)
+        publish_recommendations(client, file_of(tmp_path, old), IDS)
+    (left,) = store.state.scan("BulkOperation")
+    assert left["status"] in ("CREATED", "RUNNING")
+    done = publish_recommendations(client, file_of(tmp_path, new), IDS, bulk=bulk)
+    assert (done.result.published, store.state.get(left["id"])["status"]) == (6, "CANCELED")
+    assert {handle: entries(store)[handle] for handle in expected(new)} == expected(new)
+
+
+def test_command_stopped_while_it_starts_its_operation_cancels_it(store, client, products, tmp_path, monkeypatch):
+    from gql.transport.requests import RequestsHTTPTransport
+
+    execute = RequestsHTTPTransport.execute
+
+    def stopped(transport, request, *arguments, **options):
+        answer = execute(transport, request, *arguments, **options)
+        if "bulkOperationRunMutation" in (answer.data or {}):
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr("scripts.shopify.dev_store.bulk_work.STEP_SECONDS", 0.002)
+    monkeypatch.setattr(RequestsHTTPTransport, "execute", stopped)
+    rows = [(f"user-{n}", products[:1]) for n in range(3000)]
+    with pytest.raises(KeyboardInterrupt):
+        publish_recommendations(client, file_of(tmp_path, rows), IDS)
+    (left,) = store.state.scan("BulkOperation")
+    assert left["status"] in ("CANCELING", "CANCELED")
+
+
+def test_definition_whose_entries_are_drafts_is_refused(store, client, products, tmp_path, monkeypatch):
+    publish_recommendations(client, file_of(tmp_path, many(products, 3)), IDS)
+    original = client.execute
+
+    def execute(name, *arguments, **options):
+        data = original(name, *arguments, **options)
+        if name == "metaobject_definition_by_type":
+            data["metaobjectDefinitionByType"]["capabilities"]["publishable"]["enabled"] = True
+        return data
+
+    monkeypatch.setattr(client, "execute", execute)
+    with pytest.raises(ShopifyError, match=r"its entries should be active at once, .* 'publishable' is enabled"):
+        publish_recommendations(client, tmp_path / "recommendations.jsonl", IDS)
+
+
 def test_dry_run_writes_nothing_and_tells_the_same(store, client, products, tmp_path):
     path = file_of(tmp_path, many(products, 60))
     dry = publish_recommendations(client, path, IDS, dry_run=True)
@@ -235,59 +251,3 @@ def test_k_and_bulk_are_checked(client, tmp_path):
         Publisher(client, None, 16, "sometimes")
     with pytest.raises(RecommendationFileError, match=r"at least one usable row. Received: 1 rows: row 1: `userId`"):
         publish_recommendations(client, file_of(tmp_path, [("", [])]), IDS)
-
-
-@pytest.fixture
-def quick(monkeypatch, fake_time):
-    """Waits of the command take no time."""
-    client = functools.partial(ShopifyClient, sleep=fake_time.sleep, clock=fake_time.clock)
-    monkeypatch.setattr(command, "ShopifyClient", client)
-
-
-def test_command_line(store, shop_environment, quick, products, tmp_path, capsys):
-    rows = [("ann", products[:3]), ("bob", GONE), ("cy", [products[1], GONE[0]]), ("ann", products[4:6])]
-    path = file_of(tmp_path, rows)
-    assert command.main([str(path), "--dry-run"]) == 0
-    assert "(dry run, nothing written): 4 rows: 2 would be published, 1 without products" in capsys.readouterr().out
-    assert command.main([str(path), "--k", "2"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out.endswith(
-        ": 4 rows: 2 published, 1 without products, 0 failed, 0 unusable, 1 repeated; "
-        "metaobject type slirec_recommendations was defined\n"
-    )
-    complaints = [line for line in captured.err.splitlines() if line.startswith(("warning", "error"))]
-    assert complaints == [
-        "warning: 1 rows are of shoppers with a row further down, which counts",
-        "warning: 2 products are not in the shop and were left out: gid://shopify/Product/88888, "
-        "gid://shopify/Product/99999",
-        "warning: 1 shoppers have no products left: row 2",
-    ]
-    assert entries(store)[IDS.handle_of("ann")] == products[4:6]
-    path.write_text(path.read_text() + "{}\n")
-    assert command.main([str(path)]) == 1
-    captured = capsys.readouterr()
-    assert "error: row 5: `userId` should be text. Received: NoneType" in captured.err
-    assert "4 rows" not in captured.out
-    assert "1 unusable" in captured.out
-
-
-def test_command_line_errors(store, shop_environment, quick, products, tmp_path, capsys, monkeypatch):
-    path = str(file_of(tmp_path, many(products, 2)))
-    assert command.main([str(tmp_path / "absent.parquet")]) == 1
-    store.access.scopes = frozenset(("read_products", "read_metaobjects"))
-    assert command.main([path]) == 1
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
-    assert errors[0].startswith("error: `input` should be a file of recommendations. Received: ")
-    assert "lacks the access scopes read_metaobject_definitions, write_metaobject_definitions" in errors[1]
-    monkeypatch.delenv("SLIREC_HMAC_SECRET")
-    assert command.main([path]) == 1
-    assert capsys.readouterr().err.startswith("error: set SLIREC_HMAC_SECRET")
-    for k in ("0", "129", "x"):
-        with pytest.raises(SystemExit):
-            command.main([path, "--k", k])
-
-
-def test_stopped_command_says_how_to_go_on(store, shop_environment, quick, products, tmp_path, capsys):
-    with interrupted_at(4):
-        assert command.main([str(file_of(tmp_path, many(products, 9)))]) == 130
-    assert capsys.readouterr().err.splitlines()[-1].startswith("Stopped; start again with the same file")

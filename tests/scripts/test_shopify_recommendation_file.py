@@ -99,7 +99,9 @@ def test_files_that_cannot_be_used(tmp_path):
 
 def definition(**changes):
     field = {"key": "products", "required": False, "type": {"name": "list.product_reference"}, "validations": []}
-    return {"access": {"storefront": "PUBLIC_READ"}, "fieldDefinitions": [field | changes.pop("field", {})]} | changes
+    fields = [field | changes.pop("field", {})]
+    capabilities = {"publishable": {"enabled": False}}
+    return {"access": {"storefront": "PUBLIC_READ"}, "capabilities": capabilities, "fieldDefinitions": fields} | changes
 
 
 def test_definitions_that_do_and_that_do_not():
@@ -114,6 +116,9 @@ def test_definitions_that_do_and_that_do_not():
     ]
     assert definition_problems(definition(access={"storefront": "NONE"}), 16) == [
         "its storefront access should be PUBLIC_READ, is NONE"
+    ]
+    assert definition_problems(definition(capabilities={"publishable": {"enabled": True}}), 16) == [
+        "its entries should be active at once, are drafts first (the capability 'publishable' is enabled)"
     ]
     assert definition_problems(definition(field={"type": {"name": "product_reference"}}), 16) == [
         "its field 'products' should be list.product_reference, is product_reference"

@@ -44,7 +44,7 @@ def unruly(store):
 def test_provided_catalogue_comes_back_as_it_was(store, client, tmp_path, capsys):
     provided = catalogue_inventory()
     result = populate(client, provided)
-    assert (result.created, result.failed) == (len(provided.products), ())
+    assert (result.created, result.failed) == (len(provided.products), [])
     path = tmp_path / "snapshot.pkl"
     assert main([str(path)]) == 0
     restored = load_inventory(path)
@@ -201,3 +201,14 @@ def test_product_record_of_ours_keeps_attributes_from_overriding():
     assert (record["title"], record["size"], record["category"]) == ("X", "3", "Toys")
     assert record["tags"] == ["title:evil", "category:evil", ":x"]
     assert product_record(product | {"title": "\x00"})["title"] == "x"
+
+
+def test_an_attribute_with_two_values_stays_tags(store, client):
+    tags = [MARK_TAG, "colour:red", "colour:blue", "size:3", "empty:"]
+    set_product(store, "hat", title="Hat", tags=tags, productType="Clothing")
+    inventory = read_inventory(client)
+    (hat,) = inventory.products
+    assert (sorted(hat["tags"]), hat["size"]) == (["colour:blue", "colour:red", "empty:"], "3")
+    assert not {"colour", "empty"} & hat.keys()
+    populate(client, inventory)
+    assert products(store)["hat"]["tags"] == sorted(tags)

@@ -16,6 +16,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import ProtocolError
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.retry import Retry
 from scripts.shopify.storage import Storage, _split
 
 URL = "https://storage.example.com/bulk/1.jsonl?signature=5ecret"
@@ -61,7 +62,7 @@ def is_lost(error):
 
 
 def storage(fake_time, server, local_store=None, attempts=4):
-    return Storage(server, is_lost, local_store, fake_time.sleep, np.random.default_rng(7), attempts)
+    return Storage(server, is_lost, local_store, Retry(attempts, fake_time.sleep, np.random.default_rng(7)))
 
 
 def read_form(content_type, body):
@@ -161,9 +162,8 @@ def test_download_is_whole_wherever_it_was_cut(lengths, cuts):
     expected = [f'{{"{number}":"{"x" * length}"}}' for number, length in enumerate(lengths)]
     whole = "".join(f"{line}\n" for line in expected).encode()
     pieces = [response(200, Broken(whole[:at]) if breaks else whole[: min(at, len(whole) - 2)]) for at, breaks in cuts]
-    files = Storage(
-        Server(*pieces, response(200, whole)), is_lost, None, lambda _: None, np.random.default_rng(7), len(cuts) + 1
-    )
+    retry = Retry(len(cuts) + 2, lambda _: None, np.random.default_rng(7))
+    files = Storage(Server(*pieces, response(200, whole), response(200, whole)), is_lost, None, retry)
     assert list(files.lines(URL, count=len(expected))) == expected
 
 
@@ -175,13 +175,30 @@ def test_lines_do_not_depend_on_how_they_come(texts, size):
     assert [line.decode() for line in _split(chunks)] == [text for text in texts if text]
 
 
-def test_download_cut_at_a_line_end_is_told_by_the_count(fake_time):
+def test_download_cut_at_a_line_end_is_told_by_the_count(fake_time, caplog):
     whole = b'{"a":1}\n{"b":2}\n'
     server = Server(response(200, whole[:8]), response(200, whole))
     assert list(storage(fake_time, server).lines(URL, count=2)) == ['{"a":1}', '{"b":2}']
-    server = Server(response(200, whole))
-    with pytest.raises(ShopifyError, match=r"storage.example.com is not complete: it has 2 lines instead of 1$"):
-        list(storage(fake_time, server).lines(URL, count=1))
+    assert (server.answers, caplog.records) == ([], [])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_other_number_of_lines_is_looked_at_twice_and_then_taken(fake_time, caplog, count):
+    whole = b'{"a":1}\n{"b":2}\n'
+    lost = requests.ConnectionError("signature=5ecret")
+    server = Server(response(200, whole), lost, response(200, Broken(whole)), response(200, whole))
+    assert list(storage(fake_time, server).lines(URL, count=count)) == ['{"a":1}', '{"b":2}']
+    assert server.answers == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a bulk result has 2 lines, where Shopify counts {count} objects"
+    ]
+
+
+def test_file_that_is_never_the_same_is_refused(fake_time):
+    line = b'{"a":1}\n'
+    server = Server(*(response(200, line * number) for number in (1, 2, 1, 3)))
+    with pytest.raises(ShopifyError, match=r"is not complete: it has 3 lines instead of 9 \(after 4 attempts\)$"):
+        list(storage(fake_time, server).lines(URL, count=9))
 
 
 def test_download_that_shrinks_is_not_taken_for_whole(fake_time):

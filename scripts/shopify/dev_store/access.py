@@ -16,10 +16,8 @@ ALL_SCOPES = (
     "read_orders",
     "unauthenticated_read_metaobjects",
     "unauthenticated_read_product_listings",
-    "write_customers",
     "write_metaobject_definitions",
     "write_metaobjects",
-    "write_orders",
     "write_products",
     "write_publications",
 )
@@ -32,11 +30,15 @@ ACCESS_TOKEN = "shpat_local-dev-store-access-token"
 CLIENT_ID = "local-dev-store"
 CLIENT_SECRET = "shpss_local-dev-store-client-secret"
 STOREFRONT_TOKEN = "local-dev-store-storefront-token"
+HMAC_SECRET = "local-dev-store-hmac-secret-that-protects-nothing"
 
 TOKEN_LIFETIME = 86399
 """Seconds for which Shopify grants a token."""
 SUPPORTED_VERSIONS = ("2026-01", "2026-04", "2026-07", "2026-10")
-"""Versions that are served, oldest first; `unstable` is served besides."""
+"""Versions that are served, oldest first; `unstable` is served besides.
+
+There is one schema, that of 2026-10, whichever of them is asked for: what changed between them is not played.
+"""
 _FIRST_VERSION = "2019-04"
 
 

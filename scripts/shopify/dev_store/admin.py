@@ -56,8 +56,8 @@ UNAUTHORIZED = Reply({"errors": "[API] Invalid API key or access token (unrecogn
 BAD_REQUEST = Reply({"errors": {"query": "Required parameter missing or invalid"}}, 400)
 
 
-def plain_fault(fault: str, url: str) -> Reply | None:
-    """Returns the answer of a fault that needs neither document nor token; None for one that does."""
+def plain_fault(fault: str | None, url: str) -> Reply | None:
+    """Returns the answer of a fault that needs neither document nor token; None for one that does, and for none."""
     if fault == "429":
         message = "Exceeded the rate limit for api client. Reduce request rates to resume uninterrupted service."
         return Reply({"errors": message}, 429, {"Retry-After": "2.0"})
@@ -70,7 +70,7 @@ def plain_fault(fault: str, url: str) -> Reply | None:
         "html": Reply("<html><body>Opening soon</body></html>"),
         "drop": Reply("", drop=True),
     }
-    return replies.get(fault)
+    return replies.get(fault or "")
 
 
 def read_body(api: str, body: Any) -> tuple[Prepared | None, Mapping[str, Any]]:
@@ -117,7 +117,7 @@ def _reply(
     requested: int | None,
     fault: str | None,
 ) -> Reply:
-    if fault and (reply := plain_fault(fault, store.url)):
+    if reply := plain_fault(fault, store.url):
         return reply
     if fault == "expired":
         store.access.expire(token)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from graphql import GraphQLError
 
 from scripts.shopify.dev_store.access import SUPPORTED_VERSIONS
+from scripts.shopify.dev_store.catalogue_rules import shop_of, shop_url
 from scripts.shopify.dev_store.registry import NODE_LOADERS, Context, resolver
 from scripts.shopify.dev_store.state import gid, split_gid
 from scripts.shopify.dev_store.wording import access_denied
@@ -28,12 +29,11 @@ _QUARTERS = {"01": "January", "04": "April", "07": "July", "10": "October"}
 def shop(_source: Any, info: Any) -> dict[str, Any]:
     """The shop, with the address of its storefront page."""
     context: Context = info.context
-    document = context.state.get(gid("Shop", 1)) or {}
-    url = context.store.url or f"https://{document['myshopifyDomain']}"
+    url = shop_url(context)
     plus = context.store.plan in ("plus", "enterprise")
     plan = {"partnerDevelopment": False, "publicDisplayName": context.store.plan.title(), "shopifyPlus": plus}
     domain = {"id": gid("Domain", 1), "host": urlsplit(url).netloc, "url": url}
-    return {**document, "url": url, "plan": plan, "primaryDomain": domain}
+    return {**shop_of(context.state), "url": url, "plan": plan, "primaryDomain": domain}
 
 
 @resolver("QueryRoot", "currentAppInstallation")

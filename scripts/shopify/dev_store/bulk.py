@@ -8,16 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from scripts.shopify.dev_store.bulk_operations import RUNNING, carry_out, new_operation, result_path, tidy_up
+from scripts.shopify.dev_store.bulk_files import (
+    RESULT_SECONDS,
+    remove_expired,
+    remove_leftovers,
+    result_path,
+)
+from scripts.shopify.dev_store.bulk_operations import RUNNING, carry_out, new_operation, tidy_up
 from scripts.shopify.dev_store.bulk_rules import mutation_problems, query_problems, user_errors
 from scripts.shopify.dev_store.bulk_work import mutation_batches, query_batches
 from scripts.shopify.dev_store.bulk_worker import ON_FIRST_USE, Worker, close_worker, worker_of
 from scripts.shopify.dev_store.metaobjects import delete_in_batches
 from scripts.shopify.dev_store.pagination import Listed, page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
-from scripts.shopify.dev_store.search import Field, compile_search, parse_time
+from scripts.shopify.dev_store.search import Field, compile_search
 from scripts.shopify.dev_store.staged import uploaded_file
 from scripts.shopify.dev_store.state import gid, split_gid
+from scripts.shopify.dev_store.times import parse_time
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -26,8 +33,6 @@ AT_A_TIME: Final = 5
 """Operations of one type that run at the same time at most."""
 POLL_SECONDS: Final = 0.1
 """Real seconds for which the answer to a poll may wait for the end; a client on a fake clock would spin without."""
-URL_SECONDS: Final = 7 * 86_400
-"""How long results can be fetched."""
 _SEARCHED = {
     "status": Field(lambda operation: operation["status"]),
     "operation_type": Field(lambda operation: operation["type"]),
@@ -43,12 +48,13 @@ __all__ = ["close", "result_lines"]
 
 def close(store: "DevStore") -> None:
     """Stops the bulk operations of a store; to be called before its state is closed."""
-    close_worker(store)
+    close_worker(store, last=lambda folder: remove_leftovers(store.state, folder, store.clock()))
 
 
 def _look_after(store: "DevStore", worker: Worker) -> None:
     """Ends the operations that an earlier process left running, and takes up its jobs again."""
     tidy_up(store.state, worker.folder, store.clock())
+    remove_leftovers(store.state, worker.folder, store.clock())
     for job in list(store.state.scan("Job")):
         if not job["done"]:
             worker.submit(job["id"], delete_in_batches(store.state, job["id"]))
@@ -80,12 +86,12 @@ def run_mutation(
     """Starts a bulk mutation, or says why not."""
     context: Context = info.context
     worker = worker_of(context.store)
-    path = uploaded_file(context.store, stagedUploadPath)
+    upload, path = uploaded_file(context.store, stagedUploadPath) or (None, None)
     problems = mutation_problems(info.schema, mutation) or _file_problems(path)
     problems = problems or _in_progress(context, "MUTATION", "mutation")
     if problems or path is None:
         return {"bulkOperation": None, "userErrors": user_errors(problems)}
-    operation = new_operation(context.state, "MUTATION", mutation, context.now())
+    operation = new_operation(context.state, "MUTATION", mutation, context.now(), upload)
     fails = context.store.faults.take_bulk_failure()
     batches = mutation_batches(context.store, context.scopes, mutation, path, _half_of(path) if fails else None)
     _start(context, worker, operation, batches, fails=fails)
@@ -93,6 +99,7 @@ def run_mutation(
 
 
 def _start(context: Context, worker: Worker, operation: Json, batches: Iterator[Any], **failure: bool) -> None:
+    remove_expired(context.state, worker.folder, context.now())
     path = result_path(worker.folder, operation["id"])
     steps = carry_out(context.state, operation["id"], batches, path, context.now, **failure)
     worker.submit(operation["id"], steps)
@@ -165,7 +172,7 @@ def bulk_operations(
     context: Context = info.context
     worker_of(context.store)
     field = "createdAt" if sortKey == "CREATED_AT" else "completedAt"
-    found = filter(compile_search(query, _SEARCHED).matches, _operations(context))
+    found = filter(compile_search(query, _SEARCHED), _operations(context))
     return page(info, Listed(list(found), key=lambda operation: operation[field] or ""), arguments)
 
 
@@ -217,7 +224,7 @@ def result_lines(store: "DevStore", number: int, partial: bool) -> Iterator[str]
     if found is None or found["result"] != ("partial" if partial else "final"):
         return None
     path = result_path(worker.folder, found["id"])
-    if not path.exists() or store.clock() > parse_time(found["completedAt"]) + URL_SECONDS:
+    if not path.exists() or store.clock() > parse_time(found["completedAt"]) + RESULT_SECONDS:
         return None
     return _lines(path)
 

@@ -9,8 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.shopify.dev_store.metaobject_definitions import timestamp
-from scripts.shopify.dev_store.state import State, split_gid
+from scripts.shopify.dev_store.bulk_files import result_path
+from scripts.shopify.dev_store.state import State
+from scripts.shopify.dev_store.times import utc_text
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +38,22 @@ class Batch:
     roots: int
 
 
-def new_operation(state: State, kind: str, document: str, now: float) -> Json:
-    """Stores a new operation of type QUERY or MUTATION."""
+def new_operation(state: State, kind: str, document: str, now: float, upload: str | None = None) -> Json:
+    """Stores a new operation of type QUERY or MUTATION; the latter with the id of its staged upload."""
     fields = {
         "type": kind,
         "status": "CREATED",
         "errorCode": None,
         "query": document,
-        "createdAt": timestamp(now),
+        "createdAt": utc_text(now),
         "completedAt": None,
         "objectCount": "0",
         "rootObjectCount": "0",
         "fileSize": None,
         "result": None,
+        "upload": upload,
     }
     return state.insert("BulkOperation", fields)
-
-
-def result_path(folder: Path, operation_id: str) -> Path:
-    """Returns where the results of an operation are."""
-    return folder / f"result-{split_gid(operation_id)[1]}.jsonl"
 
 
 def carry_out(
@@ -131,7 +128,7 @@ def end(state: State, operation_id: str, status: str, error: str | None, path: P
         operation_id,
         status=status,
         errorCode=error,
-        completedAt=timestamp(now),
+        completedAt=utc_text(now),
         fileSize=str(size) if size else None,
         result=result,
     )

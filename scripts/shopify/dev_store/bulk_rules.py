@@ -24,12 +24,13 @@ from graphql import (
 )
 
 from scripts.shopify.dev_store.bulk_documents import Fragments, is_connection, item_type, the_operation
-from scripts.shopify.dev_store.wording import document_errors
+from scripts.shopify.dev_store.wording import document_errors, nested_too_deeply
 
-MAX_BYTES = 65_535
-"""Largest document that is taken."""
+MAX_DOCUMENT = 65_535
+"""Bytes of the largest document that is taken."""
 
 MAX_CONNECTIONS, MAX_NESTING = 5, 2
+_TOO_DEEP = nested_too_deeply()["message"]
 
 Problem = tuple[list[str] | None, str, str | None]
 """Field, message and code of a user error."""
@@ -91,7 +92,11 @@ def connections(schema: GraphQLSchema, document: DocumentNode) -> list[Connectio
 
 def query_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
     """Returns why `bulkOperationRunQuery` refuses a query; nothing if it takes it."""
-    return [(["query"], message, "INVALID") for message in _query_messages(schema, text)]
+    try:
+        messages = _query_messages(schema, text)
+    except RecursionError:
+        messages = [f"Invalid bulk query: {_TOO_DEEP}"]
+    return [(["query"], message, "INVALID") for message in messages]
 
 
 def _query_messages(schema: GraphQLSchema, text: str) -> list[str]:
@@ -145,6 +150,13 @@ def _query_messages(schema: GraphQLSchema, text: str) -> list[str]:
 def mutation_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
     """Returns why `bulkOperationRunMutation` refuses a mutation; nothing if it takes it."""
     try:
+        return _mutation_problems(schema, text)
+    except RecursionError:
+        return [(["mutation"], _TOO_DEEP, "INVALID_MUTATION")]
+
+
+def _mutation_problems(schema: GraphQLSchema, text: str) -> list[Problem]:
+    try:
         document = parse(text)
     except GraphQLError as error:
         return [(None, f"Failed to parse the mutation - {_syntax(error)}", "INVALID_MUTATION")]
@@ -178,7 +190,7 @@ def _wrong_operation(document: DocumentNode, kind: str) -> str | None:
 
 def _size(text: str) -> list[str]:
     size = len(text.encode())
-    return [f"Query is too large ({size} bytes; maximum is {MAX_BYTES} bytes)"] if size > MAX_BYTES else []
+    return [f"Query is too large ({size} bytes; maximum is {MAX_DOCUMENT} bytes)"] if size > MAX_DOCUMENT else []
 
 
 def _syntax(error: GraphQLError) -> str:

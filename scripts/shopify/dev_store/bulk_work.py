@@ -1,6 +1,5 @@
 """What bulk operations do: all objects of a query, or a mutation for every line of a staged file."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +12,7 @@ from scripts.shopify.dev_store.bulk_documents import Outer, QueryPlan, objects_o
 from scripts.shopify.dev_store.bulk_operations import AccessDenied, Batch, Json
 from scripts.shopify.dev_store.engine import Engine, Prepared, engine_of
 from scripts.shopify.dev_store.registry import Context
+from scripts.shopify.dev_store.strict_json import read_json
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -172,7 +172,7 @@ def mutation_batches(
 
 def _one_line(store: "DevStore", scopes: frozenset[str], prepared: Prepared, line: bytes) -> Json:
     try:
-        variables = json.loads(line)
+        variables = read_json(line)
     except ValueError:
         return {"errors": [{"message": "The line is not valid JSON."}]}
     if not isinstance(variables, dict):

@@ -69,16 +69,19 @@ class Worker:
         with self._progress:
             self._progress.wait_for(lambda: name not in self._busy or self._closed, seconds)
 
-    def close(self) -> None:
-        """Stops after the step that is being done; what is left undone stays so."""
+    def close(self, last: Callable[[Path], None]) -> None:
+        """Stops after the step that is being done; what is left undone stays so. An empty folder is removed."""
         with self._guard:
             self._closed = True
             self._tasks.clear()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10.0)
+        last(self.folder)
         if self._temporary is not None:
             self._temporary.cleanup()
+        elif self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def _run(self) -> None:
         while True:
@@ -124,9 +127,14 @@ def worker_of(store: "DevStore") -> Worker:
         return worker
 
 
-def close_worker(store: "DevStore") -> None:
-    """Stops the work of a store, if there is any; to be called before its state is closed."""
+def close_worker(store: "DevStore", last: Callable[[Path], None]) -> None:
+    """Stops the work of a store, if there is any; to be called before its state is closed.
+
+    Args:
+        store: The store.
+        last: Called with the folder of its files once nothing is at work any more.
+    """
     with _WORKERS_GUARD:
         worker = _WORKERS.pop(store, None)
     if worker is not None:
-        worker.close()
+        worker.close(last)

@@ -1,19 +1,10 @@
-"""The catalogue of the local shop: the modules that answer for it, and a quick way to fill it.
-
-Products: `catalogue_products`, `catalogue_product_set`, `catalogue_variants`; collections: `catalogue_collections`;
-publications: `catalogue_publications`; metafields: `catalogue_metafields`.
-"""
+"""A quick way to fill the catalogue of a local shop."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from scripts.shopify.dev_store import (
-    catalogue_collections,
-    catalogue_metafields,
-    catalogue_product_set,
-    catalogue_products,
-    catalogue_publications,
-)
+from scripts.shopify.dev_store.catalogue_collections import create_collection
+from scripts.shopify.dev_store.catalogue_publications import online_store
 from scripts.shopify.dev_store.catalogue_rules import (
     checked_price,
     checked_tags,
@@ -28,15 +19,6 @@ from scripts.shopify.dev_store.state import Document, State, gid, split_gid
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
-
-PARTS = (
-    catalogue_collections,
-    catalogue_metafields,
-    catalogue_product_set,
-    catalogue_products,
-    catalogue_publications,
-)
-"""Modules that register resolvers when they are imported."""
 
 
 def seed_products(store: "DevStore", records: Iterable[Mapping[str, Any]], *, publish: bool = True) -> int:
@@ -61,7 +43,7 @@ def seed_products(store: "DevStore", records: Iterable[Mapping[str, Any]], *, pu
     state, made = store.state, 0
     with state.transaction():
         vendor, now = shop_of(state)["name"], timestamp(context)
-        shop_window = catalogue_publications.online_store(state) if publish else None
+        shop_window = online_store(state) if publish else None
         collections: dict[str, str] = {}
         for record in records:
             product = _insert(state, record, vendor, now if shop_window else None, now)
@@ -105,7 +87,7 @@ def _insert(state: State, record: Mapping[str, Any], vendor: str, published_at: 
 def _collection(context: Context, title: str, shop_window: str | None) -> str:
     found = context.state.find("Collection", handleize(title))
     if found is None:
-        found = catalogue_collections.create_collection(context, {"title": title})
+        found = create_collection(context, {"title": title})
         if shop_window:
             context.state.link("publication", shop_window, found["id"])
     return found["id"]

@@ -3,7 +3,7 @@
 https://shopify.dev/docs/api/admin-graphql/latest/objects/Collection
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from graphql import GraphQLResolveInfo
@@ -25,7 +25,7 @@ from scripts.shopify.dev_store.catalogue_rules import (
 )
 from scripts.shopify.dev_store.pagination import Listed, page
 from scripts.shopify.dev_store.registry import Context, resolver
-from scripts.shopify.dev_store.search import Field, Search, compile_search
+from scripts.shopify.dev_store.search import Field, Predicate, compile_search
 from scripts.shopify.dev_store.state import Document, State, split_gid
 
 SORT_FIELDS = {"TITLE": "title", "UPDATED_AT": "updatedAt"}
@@ -48,8 +48,8 @@ PRODUCT_ORDERS: Mapping[str, tuple[Callable[[Document], str] | None, bool]] = {
 """Sort value of a product in a collection, and whether it descends; any other order is the one of adding."""
 
 
-def collection_search(state: State, query: str | None) -> Search:
-    """Understands the `query` of a field that lists collections."""
+def collection_search(state: State, query: str | None) -> Predicate:
+    """Understands the `query` of a field that lists collections; returns what says whether one is found."""
     fields = {
         "handle": Field(lambda collection: collection["handle"]),
         "id": Field(lambda collection: collection["id"], "number"),
@@ -68,7 +68,7 @@ def collection_search(state: State, query: str | None) -> Search:
 def _collections(_: None, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, Any]:
     state: State = info.context.state
     query = arguments.get("query")
-    matches = collection_search(state, query).matches if query else None
+    matches = collection_search(state, query) if query else None
     return page(info, sorted_source(state, "Collection", matches, SORT_FIELDS.get(arguments["sortKey"])), arguments)
 
 
@@ -77,7 +77,7 @@ def _collections_count(
     _: None, info: GraphQLResolveInfo, limit: int | None = None, query: str | None = None
 ) -> dict[str, Any]:
     state: State = info.context.state
-    matches = collection_search(state, query).matches
+    matches = collection_search(state, query)
     return count_of(sum(matches(collection) for collection in state.scan("Collection")), limit)
 
 
@@ -101,7 +101,7 @@ def _collections_of_product(product: Document, info: GraphQLResolveInfo, **argum
     field, query = SORT_FIELDS.get(arguments["sortKey"]), arguments.get("query")
     if field is None and not query:
         return page(info, Listed(ids, load=lambda id: state.get(id) or {}), arguments)
-    matches = collection_search(state, query).matches
+    matches = collection_search(state, query)
     found = [collection for collection in map(state.get, ids) if collection is not None and matches(collection)]
     return page(info, Listed(found, key=field and (lambda each: each[field].casefold())), arguments)
 
@@ -184,6 +184,21 @@ def create_collection(context: Context, values: Mapping[str, Any]) -> Document:
             made["metafields"] = checked_metafields(values["metafields"], made["id"], [], now, field)
             state.put(made)
     return made
+
+
+def checked_manual(state: State, id: str, field: Iterable[str | int], code: str | None = None) -> None:
+    """Checks that products may be put into a collection and taken out of it one by one.
+
+    A collection with a true `automatic` is one that rules fill; the API of this store makes none.
+
+    Raises:
+        UserErrors: There is none of this id, or rules fill it.
+    """
+    collection = state.get(id) if id.startswith("gid://shopify/Collection/") else None
+    if collection is None:
+        raise UserErrors(user_error(field, "Collection does not exist", code))
+    if collection.get("automatic"):
+        raise UserErrors(user_error(field, "Products of an automated collection can't be changed manually", code))
 
 
 @resolver("Mutation", "collectionDelete", scope="write_products")

@@ -8,9 +8,11 @@ from typing import Any
 from graphql import GraphQLResolveInfo
 
 from scripts.shopify.dev_store.catalogue_rules import UserErrors, child_gid, given, owner_gid, timestamp, user_error
+from scripts.shopify.dev_store.metaobject_values import check_value
 from scripts.shopify.dev_store.pagination import page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
 from scripts.shopify.dev_store.state import Document
+from scripts.shopify.dev_store.strict_json import read_json
 
 MAX_SET = 25
 """Metafields that one metafieldsSet takes."""
@@ -79,13 +81,16 @@ def _checked_name(entry: Mapping[str, Any], path: list[str], code: str | None) -
 
 
 def _check_value(kind: str, value: str, path: list[str], code: str | None) -> None:
-    if kind in _JSON_TYPES or kind.startswith("list."):
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            parsed = None
-        if parsed is None or (kind.startswith("list.") and not isinstance(parsed, list)):
-            raise UserErrors(user_error([*path, "value"], f"Value must be of type {kind}.", code))
+    if kind not in _JSON_TYPES and not kind.startswith("list."):
+        return
+    try:
+        if kind.startswith("list."):
+            if not isinstance(read_json(value), list):
+                raise ValueError(value)
+        else:
+            check_value(value, {"type": kind, "validations": ()}, lambda gid: True)
+    except ValueError:
+        raise UserErrors(user_error([*path, "value"], f"Value must be of type {kind}.", code)) from None
 
 
 def json_value(metafield: Mapping[str, Any]) -> Any:

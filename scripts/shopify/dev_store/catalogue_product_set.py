@@ -8,6 +8,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
+from scripts.shopify.dev_store.catalogue_collections import checked_manual
 from scripts.shopify.dev_store.catalogue_metafields import checked_metafields
 from scripts.shopify.dev_store.catalogue_rules import (
     UserErrors,
@@ -167,10 +168,12 @@ def _lists(values: Mapping[str, Any], product: Document, now: str) -> dict[str, 
 def _set_collections(state: State, product: str, wanted: Sequence[str]) -> bool:
     """Puts a product into these collections and no others; returns whether that changed anything."""
     for index, id in enumerate(wanted):
-        if not id.startswith("gid://shopify/Collection/") or state.get(id) is None:
-            field = ["input", "collections", index]
-            raise UserErrors(user_error(field, "Collection does not exist", "INVALID_INPUT"))
-    present = set(state.parents("collection", product))
+        checked_manual(state, id, ["input", "collections", index], "INVALID_INPUT")
+    present = {
+        collection
+        for collection in state.parents("collection", product)
+        if not (state.get(collection) or {}).get("automatic")  # rules put it there, and go on doing so
+    }
     for collection in present.difference(wanted):
         state.unlink("collection", collection, product)
     for collection in wanted:

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from scripts.shopify.dev_store.catalogue_publications import is_published, online_store, shop_url
+from scripts.shopify.dev_store.catalogue_publications import is_published, online_store
 from scripts.shopify.dev_store.catalogue_rules import (
     amount_text,
     count_of,
@@ -17,10 +17,11 @@ from scripts.shopify.dev_store.catalogue_rules import (
     owner_gid,
     plain_text,
     shop_of,
+    shop_url,
 )
 from scripts.shopify.dev_store.pagination import Listed, Scanned, Source, page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
-from scripts.shopify.dev_store.search import Field, Search, compile_search
+from scripts.shopify.dev_store.search import Field, Predicate, compile_search
 from scripts.shopify.dev_store.state import Document, State, split_gid
 
 SEARCHED_TEXT = ("title", "vendor", "product_type", "tag")
@@ -34,8 +35,8 @@ SORT_FIELDS = {
 }
 
 
-def product_search(state: State, query: str | None) -> Search:
-    """Understands the `query` of a field that lists products.
+def product_search(state: State, query: str | None) -> Predicate:
+    """Understands the `query` of a field that lists products; returns what says whether one is found.
 
     https://shopify.dev/docs/api/admin-graphql/latest/queries/products#arguments-query
     """
@@ -75,7 +76,7 @@ def sorted_source(
 def _products(_: None, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, Any]:
     state: State = info.context.state
     query = arguments.get("query")
-    matches = product_search(state, query).matches if query else None
+    matches = product_search(state, query) if query else None
     return page(info, sorted_source(state, "Product", matches, SORT_FIELDS.get(arguments["sortKey"])), arguments)
 
 
@@ -86,7 +87,7 @@ def _products_count(
     state: State = info.context.state
     if not query:
         return count_of(state.count("Product"), limit)
-    matches = product_search(state, query).matches
+    matches = product_search(state, query)
     return count_of(sum(matches(product) for product in state.scan("Product")), limit)
 
 

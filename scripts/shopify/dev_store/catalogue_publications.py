@@ -31,11 +31,6 @@ def is_published(state: State, publication: str | None, id: str) -> bool:
     return publication is not None and state.linked("publication", publication, id)
 
 
-def shop_url(context: Context) -> str:
-    """Returns the address of the storefront, without a slash at the end."""
-    return (context.store.url or f"https://{shop_of(context.state)['myshopifyDomain']}").rstrip("/")
-
-
 def _apps(publication: Document) -> list[Document]:
     return (publication["catalog"] or {}).get("apps", [])
 
@@ -133,7 +128,7 @@ def _publication_errors(state: State, wanted: Sequence[str]) -> list[dict[str, A
         message = ""
         if not publication:
             message = "PublicationId cannot be empty"
-        elif not publication.startswith("gid://shopify/Publication/") or state.get(publication) is None:
+        elif not publication.startswith("gid://shopify/Publication/") or not state.exists(publication):
             message = "Publication does not exist or is not publishable"
         elif publication in seen:
             message = "The same publication was specified more than once"

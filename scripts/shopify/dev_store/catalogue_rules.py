@@ -3,8 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from html import unescape
 from typing import Any
 
@@ -12,12 +11,17 @@ from graphql import GraphQLError
 
 from scripts.shopify.dev_store.registry import Context
 from scripts.shopify.dev_store.state import Document, State, gid, split_gid
+from scripts.shopify.dev_store.times import utc_text
 
 MAX_TEXT = 255
 """Characters of a title, a handle or a tag at most."""
 MAX_TAGS = 250
+MAX_PRICE = 10**18
+"""No price is as high."""
 MAX_CHILDREN = 10_000
 """Variants, options and metafields that one owner may ever have had, together."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,4})?|[+-]?\.[0-9]+")
 
 
 class UserErrors(Exception):
@@ -39,8 +43,8 @@ def user_error(field: Iterable[str | int] | None, message: str, code: str | None
 
 
 def timestamp(context: Context) -> str:
-    """Returns the time on the store's clock as Shopify writes it, to the second, in UTC."""
-    return datetime.fromtimestamp(int(context.now()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Returns the time on the store's clock as Shopify writes it."""
+    return utc_text(context.now())
 
 
 def find_object(state: State, kind: str, id: str) -> Document | None:
@@ -129,17 +133,16 @@ def checked_price(price: Any, field: Iterable[str | int], code: str | None = Non
     """Returns an amount of money with two decimals.
 
     Raises:
-        UserErrors: It is no number, or negative.
+        UserErrors: It is no number, negative, or too large.
     """
-    try:
-        amount = Decimal(str(price))
-        if not amount.is_finite():
-            raise InvalidOperation
-    except InvalidOperation:
-        raise UserErrors(user_error(field, "Price is not a number", code)) from None
+    if not _NUMBER.fullmatch(str(price)):
+        raise UserErrors(user_error(field, "Price is not a number", code))
+    amount = Decimal(str(price))
     if amount < 0:
         raise UserErrors(user_error(field, "Price must be greater than or equal to 0", code))
-    return str(amount.quantize(Decimal("0.01")))
+    if amount >= MAX_PRICE:
+        raise UserErrors(user_error(field, f"Price must be less than {MAX_PRICE}", code))
+    return str(abs(amount.quantize(Decimal("0.01"))))
 
 
 def amount_text(price: str) -> str:
@@ -156,7 +159,12 @@ def plain_text(markup: str, length: int | None = None) -> str:
 
 def shop_of(state: State) -> Document:
     """Returns the shop."""
-    return next(state.scan("Shop"))
+    return next(state.scan("Shop", limit=1))
+
+
+def shop_url(context: Context) -> str:
+    """Returns the address of the storefront, without a slash at the end."""
+    return context.store.url or f"https://{shop_of(context.state)['myshopifyDomain']}"
 
 
 def count_of(total: int, limit: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Werkzeug's own handler closes every connection after one answer, which costs a client a new one for each request.
 """
 
+import errno
 import logging
 import socket
 import threading
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 """The only address that the shop listens on: whoever can reach it may do everything."""
+MAX_PORT = 65_535
 _LEFT_OVER = 1_000_000
 """Bytes of a request body nobody read that are still read away to keep the connection."""
 
@@ -132,7 +134,7 @@ class Server:
         port: Port to listen on; 0 takes a free one.
 
     Raises:
-        OSError: The port is taken.
+        OSError: The port is taken, or not for this user.
     """
 
     def __init__(self, app: Any, port: int = 0):
@@ -142,9 +144,9 @@ class Server:
             try:
                 listener.bind((HOST, port))
             except OSError as error:
-                raise OSError(
-                    error.errno, f"port {port} of {HOST} is taken; stop what uses it or choose another"
-                ) from error
+                taken = error.errno == errno.EADDRINUSE
+                reason = "is taken; stop what uses it" if taken else f"cannot be used ({error.strerror})"
+                raise OSError(f"port {port} of {HOST} {reason}, or choose another") from error
             listener.listen(128)
             self._server: BaseWSGIServer = make_server(
                 HOST, port, app, threaded=True, request_handler=Handler, fd=listener.fileno()

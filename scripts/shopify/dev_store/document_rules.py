@@ -7,13 +7,16 @@ rules are graphql-core's.
 from typing import Any
 
 from graphql import (
+    ArgumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     InlineFragmentNode,
     ListValueNode,
+    ObjectFieldNode,
     OperationDefinitionNode,
     ValidationRule,
+    VariableDefinitionNode,
     get_named_type,
     is_leaf_type,
     is_required_argument,
@@ -32,6 +35,9 @@ MAX_LIST = 250
 """Entries of a list in the input at most."""
 LONG_LISTS = {"variants": 2048}
 """Input fields whose lists may be longer: https://shopify.dev/docs/api/admin-graphql/latest/mutations/productSet."""
+
+
+_HOLDERS = (ArgumentNode, ObjectFieldNode, VariableDefinitionNode)
 
 
 class ShopifyFieldsRule(ValidationRule):
@@ -66,15 +72,21 @@ class ShopifyFieldsRule(ValidationRule):
             message = f"Field must have selections (field '{name}' returns {named.name} but has no selections. "
             self._tell(node, ancestors, message + f"Did you mean '{name} {{ ... }}'?)", **names)
 
-    def enter_list_value(self, node: ListValueNode, *_: Any) -> None:
+    def enter_list_value(self, node: ListValueNode, _key: Any, parent: Any, _path: Any, ancestors: list[Any]) -> None:
         """Checks the length of a list that is written into the document."""
-        if len(node.values) > max(MAX_LIST, *LONG_LISTS.values()):
-            message = f"The input array size of {len(node.values)} is greater than the maximum allowed of {MAX_LIST}."
+        holders = (each for each in (parent, *reversed(ancestors)) if isinstance(each, _HOLDERS))
+        most = next((LONG_LISTS.get(_name_of(holder), MAX_LIST) for holder in holders), MAX_LIST)
+        if len(node.values) > most:
+            message = f"The input array size of {len(node.values)} is greater than the maximum allowed of {most}."
             self.report_error(GraphQLError(message, node, extensions={"code": "MAX_INPUT_SIZE_EXCEEDED"}))
 
     def _tell(self, node: FieldNode, ancestors: list[Any], message: str, **extensions: Any) -> None:
         path = [name for name in map(_path_name, (*ancestors, node)) if name]
         self.report_error(GraphQLError(message, node, extensions={**extensions, "path": path}))
+
+
+def _name_of(holder: ArgumentNode | ObjectFieldNode | VariableDefinitionNode) -> str:
+    return (holder.variable if isinstance(holder, VariableDefinitionNode) else holder).name.value
 
 
 def _path_name(node: Any) -> str | None:

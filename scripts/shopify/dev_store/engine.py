@@ -19,17 +19,15 @@ from graphql import (
     GraphQLSchema,
     GraphQLUnionType,
     OperationDefinitionNode,
-    OperationType,
     build_schema,
     execute_sync,
     get_operation_ast,
-    is_abstract_type,
     parse,
 )
 
 from scripts.shopify.dev_store import wording
 from scripts.shopify.dev_store.cost import CostPlan
-from scripts.shopify.dev_store.registry import RESOLVERS, TYPE_RESOLVERS, Context, Resolver
+from scripts.shopify.dev_store.registry import RESOLVERS, Context, Resolver
 from scripts.shopify.dev_store.state import split_gid
 
 log = logging.getLogger(__name__)
@@ -41,6 +39,7 @@ RESOLVER_MODULES = (
     "catalogue_collections",
     "catalogue_metafields",
     "catalogue_product_set",
+    "catalogue_product_update",
     "catalogue_products",
     "catalogue_publications",
     "metaobject_definitions",
@@ -51,6 +50,7 @@ RESOLVER_MODULES = (
 )
 """Modules that register resolvers when they are imported."""
 _KEPT_DOCUMENTS = 500
+_LARGEST_KEPT = 65_536  # characters: who writes the data into the document never sends the same one again
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ class Engine:
         self._prepared: OrderedDict[tuple[str | int, str | None], Prepared] = OrderedDict()
 
     def prepare(self, source: str | DocumentNode, operation_name: str | None = None) -> Prepared:
-        """Parses and validates a document, once."""
+        """Parses and validates a document; the next time it is at hand, unless it is a large text."""
+        if isinstance(source, str) and len(source) > _LARGEST_KEPT:
+            return self._prepare(source, operation_name)
         key = (source if isinstance(source, str) else id(source), operation_name)
         with self._lock:
             found = self._prepared.get(key)
@@ -102,9 +104,14 @@ class Engine:
     def _prepare(self, source: str | DocumentNode, operation_name: str | None) -> Prepared:
         empty = DocumentNode(definitions=())
         try:
-            document = parse(source) if isinstance(source, str) else source
+            return self._understood(source, operation_name)
         except GraphQLError as error:
             return Prepared(empty, None, None, (wording.syntax_error(error),))
+        except RecursionError:
+            return Prepared(empty, None, None, (wording.nested_too_deeply(),))
+
+    def _understood(self, source: str | DocumentNode, operation_name: str | None) -> Prepared:
+        document = parse(source) if isinstance(source, str) else source
         if errors := wording.document_errors(self.schema, document):
             return Prepared(document, None, None, tuple(errors))
         operation = get_operation_ast(document, operation_name)
@@ -121,6 +128,14 @@ class Engine:
         """
         if prepared.operation is None:
             return {"errors": list(prepared.errors)}
+        try:
+            return self._carried_out(prepared, prepared.operation, variables, context)
+        except RecursionError:
+            return {"errors": [wording.nested_too_deeply()]}
+
+    def _carried_out(
+        self, prepared: Prepared, operation: OperationDefinitionNode, variables: Mapping[str, Any], context: Context
+    ) -> dict[str, Any]:
         if error := wording.too_long(variables):
             return {"errors": [error]}
         result = execute_sync(
@@ -133,7 +148,7 @@ class Engine:
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             if result.data is None and all(error.path is None for error in result.errors):  # not begun
-                wrong = wording.variable_errors(self.schema, prepared.operation, variables)
+                wrong = wording.variable_errors(self.schema, operation, variables)
                 return {"errors": wrong or [error.formatted for error in result.errors]}
             answer["errors"] = [self._formatted(error, context) for error in result.errors]
         return answer
@@ -142,8 +157,9 @@ class Engine:
         cause = error.original_error
         if cause is None or isinstance(cause, GraphQLError):
             return error.formatted
-        log.error("a resolver of the local shop failed at %s", error.path, exc_info=cause)
-        context.store.crashed(cause)
+        if isinstance(cause, RecursionError):
+            return {**wording.nested_too_deeply(), "path": error.path}
+        context.store.crashed(cause, ".".join(map(str, error.path or ())))
         return wording.internal_error(error.path)
 
 
@@ -185,18 +201,17 @@ def build_api(api: str) -> GraphQLSchema:
             type_.fields[field_name].resolve = _guarded(entry, field_name, type_ is schema.mutation_type)
     for type_ in schema.type_map.values():
         if isinstance(type_, GraphQLInterfaceType | GraphQLUnionType):
-            type_.resolve_type = TYPE_RESOLVERS[api].get(type_.name, _type_of)
+            type_.resolve_type = _type_of
     return schema
 
 
 def unknown_fields(api: str, schema: GraphQLSchema) -> list[str]:
-    """Returns what has a registered resolver, but is no field, interface or union of the schema."""
-    fields = [
+    """Returns what has a registered resolver, but is no field of the schema."""
+    return [
         f"{type_name}.{field_name}"
         for type_name, field_name in RESOLVERS[api]
         if field_name not in getattr(schema.type_map.get(type_name), "fields", {})
     ]
-    return fields + [n for n in TYPE_RESOLVERS[api] if not is_abstract_type(schema.type_map.get(n))]
 
 
 def _type_of(value: Any, _info: Any, _type: Any) -> str | None:
@@ -220,8 +235,3 @@ def _guarded(entry: Resolver, field: str, is_mutation: bool) -> Callable[..., An
             return function(source, info, **arguments)
 
     return resolve
-
-
-def is_mutation(prepared: Prepared) -> bool:
-    """Says whether a prepared document writes."""
-    return prepared.operation is not None and prepared.operation.operation is OperationType.MUTATION

@@ -70,7 +70,8 @@ class Faults:
     def every(self, n: int, names: Sequence[str] = DEFAULT) -> None:
         """Makes every n-th request meet the next of these faults that can hit it, in turn; n = 0 stops it.
 
-        A fault that is passed over hits the next request that it can.
+        A fault that is passed over hits the next request that it can, once however often it was passed over: no
+        client would get over a row of them.
 
         Raises:
             ValueError: n is negative, or a name is not in `FAULTS`, or there is none.

@@ -5,13 +5,13 @@ https://shopify.dev/docs/api/admin-graphql/latest/mutations/metaobjectDefinition
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
-from scripts.shopify.dev_store.metaobject_values import category_of
+from scripts.shopify.dev_store.metaobject_values import category_of, limit_problem
 from scripts.shopify.dev_store.pagination import Scanned, page
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.state import State
+from scripts.shopify.dev_store.times import utc_text
 
 MAX_DEFINITIONS = 128
 MAX_FIELDS = 40
@@ -44,11 +44,6 @@ def definition_of(state: State, type_name: str) -> Json | None:
     return state.find("MetaobjectDefinition", resolved_type(type_name))
 
 
-def timestamp(seconds: float) -> str:
-    """Returns UNIX seconds as Shopify writes times."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def entries_of(state: State, type_name: str, up_to: int | None = None) -> Iterator[Json]:
     """Yields the metaobjects of a type, by number.
 
@@ -67,7 +62,7 @@ def create_definition(source: Any, info: Any, definition: Json) -> Json:
     context: Context = info.context
     if errors := _problems(context.state, definition):
         return {"metaobjectDefinition": None, "userErrors": errors}
-    type_name, now = resolved_type(definition["type"]), timestamp(context.now())
+    type_name, now = resolved_type(definition["type"]), utc_text(context.now())
     access = definition.get("access") or {}
     fields = [
         {
@@ -130,6 +125,9 @@ def _problems(state: State, given: Json) -> list[Json]:
         if category_of(field["type"]) is None:
             message = f"Type name {field['type']} is not a valid type."
             errors.append(user_error([*where, "type"], message, "INCLUSION", key))
+        for validation in field.get("validations") or []:
+            if problem := limit_problem(field["type"], validation["name"], validation["value"]):
+                errors.append(user_error([*where, "validations"], problem, "INVALID", key))
         keys.add(key)
     shown = given.get("displayNameKey")
     if shown and shown not in keys:
@@ -174,6 +172,12 @@ def definition_by_type(source: Any, info: Any, type: str) -> Json | None:
 def definitions(source: Any, info: Any, **arguments: Any) -> Json:
     """Returns a page of the definitions."""
     return page(info, Scanned(info.context.state, "MetaobjectDefinition"), arguments)
+
+
+@resolver("MetaobjectDefinition", "capabilities")
+def capabilities(source: Json, info: Any) -> Json:
+    """Returns a definition's capabilities: none, since they are off by default and cannot be asked for here."""
+    return {"publishable": {"enabled": False}}
 
 
 @resolver("MetaobjectDefinition", "metaobjects", scope="read_metaobjects")

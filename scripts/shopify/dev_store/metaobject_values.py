@@ -7,7 +7,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
+
+from scripts.shopify.dev_store.strict_json import read_json
 
 MAX_ELEMENTS: Final = 128
 """Entries of a list at most."""
@@ -36,7 +39,13 @@ REFERENCES: Final = {
 """Kind that a reference may point to, and what is said of one that does not."""
 
 _SINGLE_ONLY: Final = ("boolean", "json", "multi_line_text_field")
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_NUMBERS: Final = {
+    "number_integer": (re.compile(r"-?(0|[1-9][0-9]*)"), "an integer", Decimal("9007199254740991")),
+    "number_decimal": (re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?"), "a decimal", Decimal("9999999999999.999999999")),
+}
+"""Form of each number type, what it is called, and the largest one; the smallest has the same digits."""
 
 Exists = Callable[[str], bool]
 
@@ -66,6 +75,25 @@ def is_blank(value: str) -> bool:
     return value.strip() in ("", "[]")
 
 
+def limit_problem(type_name: str, name: str, value: str) -> str | None:
+    """Returns what is wrong with a validation that sets a limit, such as `list.max`; None for nothing.
+
+    Args:
+        type_name: Type of the field.
+        name: Name of the validation.
+        value: Its value.
+    """
+    if name not in ("list.max", "list.min", "max", "min"):
+        return None
+    base = type_name.removeprefix("list.")
+    if CATEGORIES.get(base) == "DATE_TIME" and not name.startswith("list."):
+        return None
+    form, what, _ = _NUMBERS[
+        "number_decimal" if name in ("max", "min") and base == "number_decimal" else "number_integer"
+    ]
+    return None if form.fullmatch(value) and len(value) < 20 else f"Validations value for option {name} must be {what}."
+
+
 def check_value(value: str, definition: Mapping[str, Any], exists: Exists) -> None:
     """Raises where a value does not fit its field.
 
@@ -84,7 +112,7 @@ def check_value(value: str, definition: Mapping[str, Any], exists: Exists) -> No
         _check_one(value, base, limits, exists)
         return
     try:
-        elements = json.loads(value)
+        elements = read_json(value)
     except ValueError:
         raise ValueProblem("Value is invalid JSON.") from None
     if not isinstance(elements, list):
@@ -106,21 +134,20 @@ def _check_one(value: str, base: str, limits: Mapping[str, str], exists: Exists)
         kind, message = REFERENCES[base]
         if not value.startswith(f"gid://shopify/{kind}/") or not exists(value):
             raise ValueProblem(message)
-    elif base.startswith("number"):
-        try:
-            number = int(value) if base == "number_integer" else float(value)
-        except ValueError:
-            what = "an integer" if base == "number_integer" else "a decimal"
-            raise ValueProblem(f"Value must be {what}.") from None
-        if "max" in limits and number > float(limits["max"]):
-            raise ValueProblem(f"Value has a maximum of {limits['max']}.")
-        if "min" in limits and number < float(limits["min"]):
-            raise ValueProblem(f"Value has a minimum of {limits['min']}.")
+    elif base in _NUMBERS:
+        form, what, largest = _NUMBERS[base]
+        if not form.fullmatch(value):
+            raise ValueProblem(f"Value must be {what}.")
+        most, least = limits.get("max", largest), limits.get("min", -largest)
+        if Decimal(value) > min(largest, Decimal(most)):
+            raise ValueProblem(f"Value has a maximum of {most}.")
+        if Decimal(value) < max(-largest, Decimal(least)):
+            raise ValueProblem(f"Value has a minimum of {least}.")
     elif base == "boolean":
         if value not in ("true", "false"):
             raise ValueProblem("Value must be true or false.")
     elif base == "date":
-        _check_time(value, date.fromisoformat, "Value must be in YYYY-MM-DD format.")
+        _check_time(value if _DATE.fullmatch(value) else "", date.fromisoformat, "Value must be in YYYY-MM-DD format.")
     elif base == "date_time":
         if not _DATE_TIME.fullmatch(value):
             value = ""
@@ -128,7 +155,7 @@ def _check_one(value: str, base: str, limits: Mapping[str, str], exists: Exists)
         _check_time(value, datetime.fromisoformat, form)
     elif base == "json":
         try:
-            json.loads(value)
+            read_json(value)
         except ValueError:
             raise ValueProblem("Value is invalid JSON.") from None
     elif base == "url":

@@ -14,7 +14,6 @@ from scripts.shopify.dev_store.metaobject_definitions import (
     entries_of,
     no_definition,
     resolved_type,
-    timestamp,
     user_error,
 )
 from scripts.shopify.dev_store.metaobject_values import (
@@ -29,6 +28,7 @@ from scripts.shopify.dev_store.pagination import Listed, Scanned, page
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.search import Field, compile_search
 from scripts.shopify.dev_store.state import State, split_gid
+from scripts.shopify.dev_store.times import utc_text
 
 MAX_ENTRIES = 1_000_000
 """Metaobjects of one type at most."""
@@ -71,7 +71,7 @@ def upsert(source: Any, info: Any, handle: Json, metaobject: Json | None = None,
     renamed = (metaobject or {}).get("handle") or handle["handle"]
     if renamed != handle["handle"] and state.find("Metaobject", f"{type_name}/{renamed}"):
         return _refused(user_error(["metaobject", "handle"], "Handle has already been taken", "TAKEN"))
-    now = timestamp(context.now())
+    now = utc_text(context.now())
     fields = [
         {"key": each["key"], "type": each["type"], "value": new[each["key"]]}
         for each in definition["fieldDefinitions"]
@@ -111,7 +111,7 @@ def _checked(
             values.pop(key, None)
         else:
             try:
-                check_value(value, defined[key], lambda gid: state.get(gid) is not None)
+                check_value(value, defined[key], state.exists)
             except ValueProblem as problem:
                 errors.append(user_error(path, str(problem), "INVALID_VALUE", key, problem.element))
             values[key] = value
@@ -208,7 +208,7 @@ def metaobjects(
     state, type_name = info.context.state, resolved_type(type)
     definition = definition_of(state, type_name) or {"fieldDefinitions": []}
     own = {f"fields.{each['key']}": Field(_reader(each["key"])) for each in definition["fieldDefinitions"]}
-    matches = compile_search(query, {**_SEARCHED, **own}, ("display_name",)).matches
+    matches = compile_search(query, {**_SEARCHED, **own}, ("display_name",))
     if sortKey in (None, "id"):
         chosen = Scanned(state, "Metaobject", lambda entry: entry["type"] == type_name and matches(entry))
         return page(info, chosen, arguments)

@@ -6,11 +6,12 @@ https://shopify.dev/docs/api/admin-graphql/latest/queries/orders
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from scripts.shopify.dev_store.metaobject_definitions import timestamp
+from scripts.shopify.dev_store.catalogue_rules import count_of
 from scripts.shopify.dev_store.pagination import Listed, Scanned, page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
-from scripts.shopify.dev_store.search import Field, compile_search, parse_time
+from scripts.shopify.dev_store.search import Field, compile_search
 from scripts.shopify.dev_store.state import State, gid, split_gid
+from scripts.shopify.dev_store.times import parse_time, utc_text
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -27,13 +28,18 @@ _SEARCHED = {
     "processed_at": Field(lambda order: order["processedAt"], "time"),
     "sku": Field(lambda order: [line["sku"] for line in order["lineItems"]]),
     "source_name": Field(lambda order: order["sourceName"]),
-    "status": Field(lambda order: "cancelled" if order["cancelledAt"] else "open"),
+    "status": Field(lambda order: _statuses(order)),
     "test": Field(lambda order: order["test"], "boolean"),
     "updated_at": Field(lambda order: order["updatedAt"], "time"),
 }
 _SORTED = {"CREATED_AT": "createdAt", "PROCESSED_AT": "processedAt", "UPDATED_AT": "updatedAt"}
 
 Json = dict[str, Any]
+
+
+def _statuses(order: Json) -> list[str]:
+    """Returns the values of the filter `status` that find an order; nothing here is ever closed (archived)."""
+    return ["any", "not_closed", "cancelled" if order["cancelledAt"] else "open"]
 
 
 def add_customer(store: "DevStore", since: float | None = None) -> Json:
@@ -46,7 +52,7 @@ def add_customer(store: "DevStore", since: float | None = None) -> Json:
     Returns:
         The stored document.
     """
-    moment = timestamp(store.clock() if since is None else since)
+    moment = utc_text(store.clock() if since is None else since)
     return store.state.insert("Customer", {"createdAt": moment, "updatedAt": moment})
 
 
@@ -112,7 +118,7 @@ def _line_item(
 
 
 def _time(value: Any) -> Any:
-    return timestamp(value) if isinstance(value, int | float) else value
+    return utc_text(value) if isinstance(value, int | float) else value
 
 
 def _visible(context: Context) -> Callable[[Json], bool]:
@@ -124,7 +130,7 @@ def _visible(context: Context) -> Callable[[Json], bool]:
 
 
 def _found(context: Context, query: str | None) -> Callable[[Json], bool]:
-    visible, matches = _visible(context), compile_search(query, _SEARCHED, ("name",)).matches
+    visible, matches = _visible(context), compile_search(query, _SEARCHED, ("name",))
     return lambda order: visible(order) and matches(order)
 
 
@@ -151,10 +157,7 @@ def _sorted_orders(state: State, keep: Callable[[Json], bool], field: str) -> Li
 def orders_count(source: Any, info: Any, query: str | None = None, limit: int | None = 10_000) -> Json:
     """Counts the orders that are seen and match, up to a limit."""
     context: Context = info.context
-    count = sum(map(_found(context, query), context.state.scan("Order")))
-    if limit is not None and count > limit:
-        return {"count": limit, "precision": "AT_LEAST"}
-    return {"count": count, "precision": "EXACT"}
+    return count_of(sum(map(_found(context, query), context.state.scan("Order"))), limit)
 
 
 @node_loader("Order")

@@ -3,7 +3,7 @@
 `GET /` shows some products and the section; its query chooses the shopper and the section's settings:
 
 - `customer=7`: that customer signs in (a cookie keeps it so; `customer=` signs out), and Liquid computes the handle
-  under SLIREC_HMAC_SECRET;
+  under the shop's HMAC secret;
 - `shopper=<64 hex digits>`: puts that handle into the cookie `slirec_shopper`, as a merchant's own server would, and
   comes back without it in the URL; `shopper=none` removes the cookie; both sign the customer out;
 - `sections=2`: the section twice; and the settings by their ids, e.g. `heading=For%20you&count=4&show_vendor=true`.
@@ -12,7 +12,6 @@
 theme, and no text become markup: what the section fails to escape would be blocked and reported in the console.
 """
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +64,7 @@ def register(app: Flask, store: "DevStore") -> None:
     def home() -> Response:
         if "shopper" in request.args:
             return _remember(request.args["shopper"])
-        return _page(
-            store, "storefront.html", products=products_on_show(store), shoppers=shoppers(store, _secret(store))
-        )
+        return _page(store, "storefront.html", products=products_on_show(store), shoppers=shoppers(store))
 
     @pages.get("/products/<handle>")
     def product(handle: str) -> Response:
@@ -103,7 +100,7 @@ def _page(store: "DevStore", template: str, **values: Any) -> Response:
     except ValueError as error:
         abort(400, str(error))
     # A secret does not belong into an address, whatever the query says.
-    settings["hmac_secret"] = _secret(store)
+    settings["hmac_secret"] = store.hmac_secret
     settings["cookie_name"] = settings["cookie_name"] or COOKIE
     settings["storefront_token"] = settings["storefront_token"] or store.storefront_token
     sections = [
@@ -149,10 +146,6 @@ def _sections(text: str) -> int:
     if text not in {str(number) for number in range(1, MAX_SECTIONS + 1)}:
         raise ValueError(f"`sections` should be from 1 to {MAX_SECTIONS}. Received: {text}")
     return int(text)
-
-
-def _secret(store: "DevStore") -> str | None:
-    return getattr(store, "hmac_secret", None) or os.environ.get("SLIREC_HMAC_SECRET") or None
 
 
 def _refused(error: HTTPException) -> Response:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from scripts.shopify.dev_store.catalogue_rules import shop_of
 from scripts.shopify.dev_store.page_liquid import hmac_sha256
 from scripts.shopify.dev_store.state import split_gid
 from scripts.shopify.marks import METAOBJECT_TYPE
@@ -36,7 +37,7 @@ class Shopper:
 
 def shop_name(store: "DevStore") -> str:
     """Returns the shop's name."""
-    return next(iter(store.state.scan("Shop", limit=1)))["name"]
+    return shop_of(store.state)["name"]
 
 
 def products_on_show(store: "DevStore") -> list[dict[str, Any]]:
@@ -55,20 +56,18 @@ def price_text(money: Mapping[str, str]) -> str:
     return f"{Decimal(money['amount']):,.{digits}f} {money['currencyCode']}"
 
 
-def shoppers(store: "DevStore", secret: str | None) -> list[Shopper]:
+def shoppers(store: "DevStore") -> list[Shopper]:
     """Returns some shoppers to look at the shop as: customers first, then entries of whoever else has any.
 
-    Args:
-        store: The shop.
-        secret: HMAC secret that the recommendations were published with; without it, customers cannot be told.
+    Customers are told where the recommendations were published with the shop's own HMAC secret.
     """
     found: dict[str, Shopper] = {}
-    if secret:
-        for customer in store.state.scan("Customer", limit=CUSTOMERS_LOOKED_AT):
-            handle = hmac_sha256(hmac_sha256(customer["id"], secret), secret)
-            if len(found) < SHOPPERS and store.state.find("Metaobject", f"{METAOBJECT_TYPE}/{handle}"):
-                number = split_gid(customer["id"])[1]
-                found[handle] = Shopper(f"Customer {number}", f"customer={number}")
+    secret = store.hmac_secret
+    for customer in store.state.scan("Customer", limit=CUSTOMERS_LOOKED_AT):
+        handle = hmac_sha256(hmac_sha256(customer["id"], secret), secret)
+        if len(found) < SHOPPERS and store.state.find("Metaobject", f"{METAOBJECT_TYPE}/{handle}"):
+            number = split_gid(customer["id"])[1]
+            found[handle] = Shopper(f"Customer {number}", f"customer={number}")
     entries = (entry for entry in store.state.scan("Metaobject") if entry["type"] == METAOBJECT_TYPE)
     for entry in islice(entries, 2 * SHOPPERS):
         handle = entry["handle"]

@@ -1,7 +1,8 @@
 """Where the modules of the local shop register what answers a field.
 
 A resolver is a function `(source, info, **arguments)`: `source` is the parent document, `info.context` a `Context`, the
-arguments are named as in the SDL. Fields without a resolver are looked up in the parent document.
+arguments are named as in the SDL. Fields without a resolver are looked up in the parent document. The type of a value
+of an interface or union is its `__typename`, else the kind in its `id`.
 """
 
 from collections.abc import Callable
@@ -45,9 +46,6 @@ class Resolver:
 
 RESOLVERS: dict[str, dict[tuple[str, str], Resolver]] = {"admin": {}, "storefront": {}}
 """Resolvers of each API by (type, field)."""
-TYPE_RESOLVERS: dict[str, dict[str, Callable[..., str | None]]] = {"admin": {}, "storefront": {}}
-"""Functions of each API that name the type of a value of an interface or union."""
-
 NODE_LOADERS: dict[str, Callable[[Context, str], dict[str, Any] | None]] = {}
 """Functions that load an object by its GID for `node`, by kind; any other kind is looked up in the state."""
 
@@ -69,24 +67,6 @@ def resolver(type_name: str, field: str, *, scope: str | tuple[str, ...] = (), a
         if (type_name, field) in RESOLVERS[api]:
             raise ValueError(f"{type_name}.{field} has two resolvers in the {api} API")
         RESOLVERS[api][type_name, field] = Resolver(function, (scope,) if isinstance(scope, str) else tuple(scope))
-        return function
-
-    return register
-
-
-def type_resolver(type_name: str, *, api: str = "admin") -> Callable[[F], F]:
-    """Registers the decorated function `(value, info, type)` as what names the type of an interface's or union's value.
-
-    Without one, it is the document's `__typename`, else the kind in its `id`.
-
-    Raises:
-        ValueError: The type has one already.
-    """
-
-    def register(function: F) -> F:
-        if type_name in TYPE_RESOLVERS[api]:
-            raise ValueError(f"{type_name} has two type resolvers in the {api} API")
-        TYPE_RESOLVERS[api][type_name] = function
         return function
 
     return register

@@ -10,8 +10,9 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
+
+from scripts.shopify.dev_store.times import parse_time
 
 Document = Mapping[str, Any]
 Predicate = Callable[[Document], bool]
@@ -43,21 +44,8 @@ class Field:
     kind: Kind = "exact"
 
 
-@dataclass(frozen=True)
-class Search:
-    """A query that was understood, as far as it could be.
-
-    Attributes:
-        matches: Whether a document is found.
-        warnings: `{field, message, code}` of each filter that was ignored.
-    """
-
-    matches: Predicate
-    warnings: tuple[dict[str, str], ...] = ()
-
-
-def compile_search(text: str | None, fields: Mapping[str, Field], default: Iterable[str] = ()) -> Search:
-    """Understands a search query.
+def compile_search(text: str | None, fields: Mapping[str, Field], default: Iterable[str] = ()) -> Predicate:
+    """Understands a search query, as far as it can be; the filters that are ignored are logged.
 
     Args:
         text: The query; None or blank finds everything.
@@ -65,16 +53,16 @@ def compile_search(text: str | None, fields: Mapping[str, Field], default: Itera
         default: Names of the filters that a word without a filter is looked for in.
 
     Returns:
-        The search.
+        Says whether a document is found.
     """
     parser = _Parser(text or "", fields, tuple(default))
     matches = parser.alternatives()
     while parser.kind:  # a closing parenthesis too many
         parser.advance()
         matches = _all_of([matches, parser.alternatives()])
-    for warning in parser.warnings:
-        log.warning("search %r: filter %s is ignored: %s", text, warning["field"], warning["message"])
-    return Search(matches or (lambda document: True), tuple(parser.warnings))
+    for name, reason in parser.ignored:
+        log.warning("search %r: filter %s is ignored: %s", text, name, reason)
+    return matches or (lambda document: True)
 
 
 class _Parser:
@@ -83,7 +71,7 @@ class _Parser:
     def __init__(self, text: str, fields: Mapping[str, Field], default: tuple[str, ...]):
         self._tokens = _TOKEN.finditer(text)
         self._fields, self._default = fields, default
-        self.warnings: list[dict[str, str]] = []
+        self.ignored: list[tuple[str, str]] = []
         self.advance()
 
     def advance(self) -> None:
@@ -139,22 +127,22 @@ class _Parser:
         negated = name.endswith("_not") and name not in self._fields
         field = self._fields.get(name.removesuffix("_not") if negated else name)
         if field is None:
-            return self._warn(name, UNKNOWN_FIELD)
+            return self._ignore(name, UNKNOWN_FIELD)
         if not quoted and ":" in value and field.kind == "time":
             # What Shopify makes of an unquoted time: 2026-01-01T09:45:00Z is 09 o'clock and a filter named 45.
             value, _, rest = value.partition(":")
-            self._warn(rest.partition(":")[0], UNKNOWN_FIELD)
+            self._ignore(rest.partition(":")[0], UNKNOWN_FIELD)
         if value == "*":
             return lambda document: field.read(document) not in (None, "", [])
         values = [value] if quoted else [part for part in value.split(",") if part]
         try:
             predicate = _any_of([_reading(field, _test(field.kind, token["compare"] or "", part)) for part in values])
         except ValueError:
-            return self._warn(name, f"Input `{value}` is not an accepted value.", "invalid_value")
+            return self._ignore(name, f"Input `{value}` is not an accepted value.")
         return _negated(predicate) if negated else predicate
 
-    def _warn(self, name: str, message: str, code: str = "invalid_field") -> None:
-        self.warnings.append({"field": name, "message": message, "code": code})
+    def _ignore(self, name: str, reason: str) -> None:
+        self.ignored.append((name, reason))
 
 
 def _value(token: Mapping[str, Any]) -> str:
@@ -236,13 +224,3 @@ def _words(text: str) -> Callable[[Any], bool]:
 
 def _number(value: Any) -> float:
     return float(str(value).rsplit("/", 1)[-1])
-
-
-def parse_time(text: str) -> float:
-    """Returns an ISO 8601 time in UNIX seconds; without a zone it is UTC, which the shop's own zone is.
-
-    Raises:
-        ValueError: It is none.
-    """
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,7 +1,6 @@
 """The addresses of the local shop: both APIs, grants, uploads, downloads of bulk results, and the storefront page."""
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,14 @@ from scripts.shopify.dev_store import bulk, page, staged
 from scripts.shopify.dev_store.access import SUPPORTED_VERSIONS, served_version
 from scripts.shopify.dev_store.admin import BAD_REQUEST, Reply, Request, answer_admin, plain_fault, read_body
 from scripts.shopify.dev_store.connection import DROP, ConnectionDropped
+from scripts.shopify.dev_store.strict_json import read_json
+from scripts.shopify.dev_store.wording import nested_too_deeply
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
 
-log = logging.getLogger(__name__)
-
-MAX_BODY = 105_000_000
-"""Bytes of a request at most: a staged upload of 100 MB and its form."""
+MAX_BODY = staged.MAX_UPLOAD + 5_000_000
+"""Bytes of a request at most: a staged upload and its form."""
 _BLOCK = 65536
 _NOT_FOUND = Reply({"errors": "Not Found"}, 404)
 
@@ -51,9 +50,10 @@ def create_app(store: "DevStore") -> Flask:
 
     @app.post("/admin/oauth/access_token")
     def grant() -> Response:
-        fault, reply = _fault(store, "grant")
+        fault = _fault(store, "grant")
+        reply = plain_fault(fault, store.url)
         if reply is None:
-            form = request.get_json(silent=True) if request.is_json else request.form
+            form = _json_body() if request.is_json else request.form
             status, document = store.access.grant(form if hasattr(form, "get") else {})
             reply = Reply(document, status, drop=fault == "drop after")
         store.record(Request("oauth", "grant", status=0 if reply.drop else reply.status, fault=fault))
@@ -61,7 +61,8 @@ def create_app(store: "DevStore") -> Flask:
 
     @app.post("/staged")
     def upload() -> Response:
-        fault, reply = _fault(store, "upload")
+        fault = _fault(store, "upload")
+        reply = plain_fault(fault, store.url)
         if reply is None:
             status, text = staged.receive(store, request.form, request.files.get("file"))
             reply = Reply(text, status, drop=fault == "drop after")
@@ -70,7 +71,8 @@ def create_app(store: "DevStore") -> Flask:
 
     @app.get("/bulk/<int:number>.jsonl")
     def bulk_result(number: int) -> Response:
-        fault, reply = _fault(store, "download")
+        fault = _fault(store, "download")
+        reply = plain_fault(fault, store.url)
         lines = None if reply else bulk.result_lines(store, number, request.args.get("partial") is not None)
         if lines is None:
             reply = reply or _NOT_FOUND
@@ -93,35 +95,43 @@ def _refuse_other_hosts() -> Response | None:
 def _on_error(store: "DevStore", error: Exception) -> Any:
     if isinstance(error, HTTPException):
         return _send(Reply({"errors": error.name}, error.code or 500))
-    log.error("the local shop failed at %s", request.path, exc_info=error)
-    store.crashed(error)
+    if isinstance(error, RecursionError):
+        return _send(Reply({"errors": [nested_too_deeply()]}))
+    store.crashed(error, request.path)
     return _send(Reply({"errors": "Internal Server Error"}, 500))
 
 
-def _fault(store: "DevStore", kind: str, token: str | None = None) -> tuple[str | None, Reply | None]:
-    """Draws the fault of a request, waits if it is slow, and gives the answer if that is settled."""
+def _fault(store: "DevStore", kind: str, token: str | None = None) -> str | None:
+    """Draws the fault of a request, and waits if it is slow."""
     fault = store.faults.next(kind, granted=token is None or store.access.is_granted(token))
     if fault == "slow":
         time.sleep(store.faults.slow_seconds)
-    return fault, plain_fault(fault, store.url) if fault else None
+    return fault
+
+
+def _json_body() -> Any:
+    """Returns the JSON that was sent; None where it is none that can be used."""
+    try:
+        return read_json(request.get_data())
+    except ValueError:
+        return None
 
 
 def _graphql(store: "DevStore", asked: str) -> Response:
     token = request.headers.get("X-Shopify-Access-Token")
-    fault, _ = _fault(store, "graphql", token or "")
+    fault = _fault(store, "graphql", token or "")
     served = served_version(asked)
     if served is None:
         store.record(Request("admin", status=404, fault=fault))
         return _send(_NOT_FOUND)
-    reply = answer_admin(store, token, request.get_json(force=True, silent=True), fault)
+    reply = answer_admin(store, token, _json_body(), fault)
     return _send(reply, {"X-Shopify-API-Version": served})
 
 
 def _storefront(store: "DevStore", asked: str) -> Response:
     served = served_version(asked)
-    body = request.get_json(force=True, silent=True)
     scopes = store.access.storefront_scopes(request.headers.get("X-Shopify-Storefront-Access-Token"))
-    prepared, variables = read_body("storefront", body)
+    prepared, variables = read_body("storefront", _json_body())
     if served is None:
         reply = _NOT_FOUND
     elif scopes is None:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from xml.sax.saxutils import escape
 
+from scripts.shopify.dev_store.bulk_files import remove_expired, upload_path
 from scripts.shopify.dev_store.bulk_worker import worker_of
 from scripts.shopify.dev_store.registry import Context, resolver
-from scripts.shopify.dev_store.state import split_gid
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
 
-MAX_BYTES: Final = 100_000_000
-"""Size of a file at most."""
+MAX_UPLOAD: Final = 100_000_000
+"""Bytes of a file at most."""
 SECONDS: Final = 86_400
 """How long a target can be used."""
 _CHUNK: Final = 1 << 20
@@ -46,6 +46,7 @@ def create_targets(source: Any, info: Any, input: list[Json]) -> Json:
     ]
     if errors:
         return {"stagedTargets": None, "userErrors": errors}
+    remove_expired(context.state, worker_of(context.store).folder, context.now())
     return {"stagedTargets": [_target(context, given) for given in input], "userErrors": []}
 
 
@@ -88,14 +89,14 @@ def receive(store: "DevStore", form: Mapping[str, str], file: Readable | None) -
             return _error(403, "AccessDenied", f"The parameter {name} should be as stagedUploadsCreate gave it.")
     if store.clock() > found["expiresAt"]:
         return _error(400, "ExpiredToken", "The staged upload has expired.")
-    path, size = uploaded_path(store, found), 0
+    path, size = upload_path(worker_of(store).folder, found["id"]), 0
     partial = path.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
         with partial.open("wb") as out:
             while chunk := file.read(_CHUNK):
                 size += len(chunk)
-                if size > MAX_BYTES:
-                    return _error(400, "EntityTooLarge", f"The file is larger than {MAX_BYTES} bytes.")
+                if size > MAX_UPLOAD:
+                    return _error(400, "EntityTooLarge", f"The file is larger than {MAX_UPLOAD} bytes.")
                 out.write(chunk)
         partial.replace(path)
     finally:
@@ -105,18 +106,13 @@ def receive(store: "DevStore", form: Mapping[str, str], file: Readable | None) -
     return 201, f"<?xml version='1.0' encoding='UTF-8'?><PostResponse><Key>{key}</Key></PostResponse>"
 
 
-def uploaded_path(store: "DevStore", upload: Json) -> Path:
-    """Returns where the file of a staged upload is."""
-    return worker_of(store).folder / f"staged-{split_gid(upload['id'])[1]}.jsonl"
-
-
-def uploaded_file(store: "DevStore", key: str) -> Path | None:
-    """Returns the file that was uploaded under a key; None if there is none."""
+def uploaded_file(store: "DevStore", key: str) -> tuple[str, Path] | None:
+    """Returns the id of a staged upload and its file; None where nothing was uploaded under that key."""
     found = store.state.find("StagedUpload", key)
     if found is None or found["size"] is None:
         return None
-    path = uploaded_path(store, found)
-    return path if path.exists() else None
+    path = upload_path(worker_of(store).folder, found["id"])
+    return (found["id"], path) if path.exists() else None
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, str]:

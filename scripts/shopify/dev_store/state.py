@@ -157,6 +157,16 @@ class State:
             row = self._sql.execute("SELECT body FROM documents WHERE kind = ? AND number = ?", kind_number).fetchone()
         return json.loads(row[0]) if row else None
 
+    def exists(self, gid: str) -> bool:
+        """Says whether there is a document under a GID, without reading it."""
+        try:
+            kind_number = split_gid(gid)
+        except ValueError:
+            return False
+        with self.lock:
+            query = "SELECT 1 FROM documents WHERE kind = ? AND number = ?"
+            return self._sql.execute(query, kind_number).fetchone() is not None
+
     def find(self, kind: str, key: str) -> Document | None:
         """Returns the document of a kind that has this key."""
         with self.lock:

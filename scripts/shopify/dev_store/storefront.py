@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from graphql import GraphQLResolveInfo
 
+from scripts.shopify.dev_store.catalogue_collections import SORT_FIELDS as COLLECTION_SORT_FIELDS
 from scripts.shopify.dev_store.catalogue_collections import in_order_of
 from scripts.shopify.dev_store.catalogue_products import SORT_FIELDS, price_range, product_search, sorted_source
-from scripts.shopify.dev_store.catalogue_publications import is_published, online_store, shop_url
-from scripts.shopify.dev_store.catalogue_rules import handleize, plain_text, shop_of
+from scripts.shopify.dev_store.catalogue_publications import is_published, online_store
+from scripts.shopify.dev_store.catalogue_rules import handleize, plain_text, shop_of, shop_url
 from scripts.shopify.dev_store.pagination import Listed, Scanned, page
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.state import Document, State, split_gid
@@ -111,7 +112,7 @@ def _collection(_: None, info: GraphQLResolveInfo, id: str | None = None, handle
 @resolver("QueryRoot", "products", scope=PRODUCTS, api=API)
 def _products(_: None, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, Any]:
     state: State = info.context.state
-    window, found = Window(state), product_search(state, arguments.get("query")).matches
+    window, found = Window(state), product_search(state, arguments.get("query"))
     source = sorted_source(
         state,
         "Product",
@@ -124,7 +125,7 @@ def _products(_: None, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, 
 @resolver("QueryRoot", "collections", scope=PRODUCTS, api=API)
 def _collections(_: None, info: GraphQLResolveInfo, **arguments: Any) -> dict[str, Any]:
     state: State = info.context.state
-    field = {"TITLE": "title", "UPDATED_AT": "updatedAt"}.get(arguments["sortKey"])
+    field = COLLECTION_SORT_FIELDS.get(arguments["sortKey"])
     return page(info, sorted_source(state, "Collection", Window(state).lists, field), arguments)
 
 

@@ -176,6 +176,11 @@ def internal_error(path: Sequence[str | int] | None = None) -> Error:
     return {**error, "path": list(path)} if path else error
 
 
+def nested_too_deeply() -> Error:
+    """The document, or what it was given, has more levels than can be worked on."""
+    return {"message": "The request is nested too deeply"}
+
+
 def throttled() -> Error:
     """The bucket holds less than the request costs."""
     extensions = {"code": "THROTTLED", "documentation": f"{DOCUMENTATION}/rate-limits"}
