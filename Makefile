@@ -24,7 +24,7 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean clean-results
+.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean clean-results
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ install: $(STAMP)  ## Create .venv, or bring it up to requirements.lock (the com
 
 run: $(STAMP)  ## The whole workflow: notebooks 01 to 06, ending with a registered model (QUICK=1: less data)
 	@$(RUN) -m scripts.ml.run_notebooks $(if $(filter-out 0 no false,$(QUICK)),--quick) $(ARGS)
+
+bench: $(STAMP)  ## Measure speed against recommenders, 20 minutes; writes docs/benchmarks.* (ARGS="--only serving")
+	@$(RUN) -m scripts.ml.benchmark $(ARGS)
 
 test: $(STAMP)  ## All tests, fast ones first (ARGS="-m 'not slow'" leaves the slow ones out)
 	@$(RUN) -m pytest $(ARGS)
@@ -80,7 +83,7 @@ clean:  ## Remove .venv and the caches; data and results stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-results:  ## Remove generated data, runs and the local MLflow store, registered models included
-	@if [ -f data/interactions.oracle.npz ]; then rm -f data/interactions.tsv data/interactions.oracle.npz; fi
+	@if [ -f data/interactions.oracle.npz ] && [ ! -f data/interactions.tsv.state.parquet ]; then rm -f data/interactions.tsv data/interactions.oracle.npz; fi
 	@rm -rf data/dataset data/quick data/dev_store* runs mlruns mlflow.db*
 
 # The stamp is written last: an environment without it is unfinished and is built from scratch. uv installs in a fraction

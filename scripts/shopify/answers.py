@@ -19,7 +19,8 @@ class ShopifyError(RuntimeError):
     Attributes:
         code: Shopify's own code (`ACCESS_DENIED`, `MAX_COST_EXCEEDED`, ...), or `USER_ERRORS`, `VERSION`,
             `UNAUTHORIZED`, `SCOPES`, `HTTP_<status>`, `NO_ANSWER`, `URL`, `BULK_START`, `BULK_RESULT`,
-            `BULK_TIMEOUT`, `BULK_UNKNOWN`, `ERROR`; of a bulk operation that went wrong, its errorCode or status.
+            `BULK_TIMEOUT`, `BULK_UNKNOWN`, `OPERATION_IN_PROGRESS`, `EMPTY`, `CHANNELS`, `SHOP`, `UNFINISHED`, `ERROR`;
+            of a bulk operation that went wrong, its errorCode or status.
         user_errors: The entries of `userErrors`, if those were the reason.
         outcome_unknown: Whether a mutation may have been carried out all the same.
     """

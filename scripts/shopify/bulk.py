@@ -21,6 +21,7 @@ from scripts.shopify.bulk_join import join_lines, parse_line
 from scripts.shopify.bulk_operations import Bar, Operation, end_running, run
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.documents import Document, load
+from scripts.shopify.payloads import EMPTY, returned
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +220,10 @@ def _upload(client: ShopifyClient, path: Path) -> str:
     """Sends the file to Shopify's storage and returns the key by which it is named there."""
     wanted = {"resource": "BULK_MUTATION_VARIABLES", "filename": path.name, "mimeType": "text/jsonl"}
     data = client.execute("staged_uploads_create", {"input": [{**wanted, "httpMethod": "POST"}]}, repeatable=True)
-    (target,) = data["stagedUploadsCreate"]["stagedTargets"]
+    targets = returned(data, "stagedUploadsCreate", "stagedTargets")
+    if len(targets) != 1:
+        raise ShopifyError(f"stagedUploadsCreate: Shopify returned {len(targets)} places for one file", code=EMPTY)
+    (target,) = targets
     parameters = {entry["name"]: entry["value"] for entry in target["parameters"]}
     if "key" not in parameters:
         raise ShopifyError(f"The staged upload has no parameter `key`, only {', '.join(parameters)}")

@@ -119,7 +119,9 @@ def end_running(client: ShopifyClient, kind: Literal["query", "mutation"], name:
         ShopifyError: One does not end in `STALL` seconds, or Shopify does not answer.
     """
     ours = re.compile(rf"\b{re.escape(name)}_[0-9a-f]{{{_LABEL}}}\b")
-    for node in _newest(client, kind):
+    # By status: among the newest of all, one that has run for hours may not be listed any more.
+    running = [node for status in ("created", "running", "canceling") for node in _newest(client, kind, status)]
+    for node in running:
         if node["status"] not in _ENDED and ours.search(node["query"]):
             log.warning("bulk operation %s of an earlier run is %s; it is cancelled", node["id"], node["status"])
             _cancel(client, node["id"])
@@ -183,8 +185,9 @@ def _search(client: ShopifyClient, kind: str, label: str) -> str | None:
         return None
 
 
-def _newest(client: ShopifyClient, kind: str) -> list[dict[str, Any]]:
-    return client.execute("bulk_running", {"filter": f"operation_type:{kind}"})["bulkOperations"]["nodes"]
+def _newest(client: ShopifyClient, kind: str, status: str = "") -> list[dict[str, Any]]:
+    query = f"operation_type:{kind}" + (f" AND status:{status}" if status else "")
+    return client.execute("bulk_running", {"filter": query})["bulkOperations"]["nodes"]
 
 
 def _watch(client: ShopifyClient, identity: str, deadline: float, progress: Bar | None) -> Operation:

@@ -135,7 +135,9 @@ def cleanup(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0 where all that was found was deleted, or would be."""
     parser = argparse.ArgumentParser(description="Delete what the other commands made in a shop.")
-    parser.add_argument("--delete", action="store_true", help="really delete; without it nothing is written")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--dry-run", action="store_true", help="say what would be deleted, write nothing (the default)")
+    way.add_argument("--delete", action="store_true", help="really delete")
     parser.add_argument(
         "--everything", action="store_true", help="delete all products and collections, the shop's own too"
     )

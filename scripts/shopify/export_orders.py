@@ -45,7 +45,7 @@ from scripts.shopify.order_state import (
 )
 from scripts.shopify.settings import Settings, SettingsError
 from scripts.shopify.shopper_ids import ShopperIds
-from training.data.columns import INTERACTION_COLUMNS, ITEM, USER
+from training.data.columns import INTERACTION_COLUMNS, ITEM, TIMESTAMP, USER
 from training.data.interactions import InteractionsError, write_interactions
 from training.data.inventory import Inventory, InventoryError, load_inventory
 from training.files import atomic_path
@@ -131,7 +131,7 @@ def export_orders(
     read = rows_of_orders(read_orders(client, plan.query, bulk=bulk, progress=progress), ids, plan.header.since)
     state = merged(plan, read, started)
     interactions, unknown = interactions_of_rows(state.rows, since, inventory)
-    _refuse_nothing(plan, read, state, shop)
+    _refuse_nothing(plan, read, state, interactions, shop)
     bad = None
     if not dry_run:
         if not readable:
@@ -161,8 +161,11 @@ def _state_to_build_on(path: Path, full: bool) -> tuple[OrderState | None, bool]
         raise
 
 
-def _refuse_nothing(plan: ReadPlan, read: OrdersRead, state: OrderState, shop: str) -> None:
-    """Raises where a first export would be empty: training on it would fail with a less telling message."""
+def _refuse_nothing(plan: ReadPlan, read: OrdersRead, state: OrderState, interactions: pl.DataFrame, shop: str) -> None:
+    """Raises where a first export would be empty, or a later one for its --since only; nothing is replaced then."""
+    if interactions.is_empty() and not state.rows.is_empty():
+        newest = iso_time(state.rows[TIMESTAMP].max())
+        raise ShopifyError(f"the newest order of {shop} is of {newest}, before --since; nothing was written")
     if plan.old is None and state.rows.is_empty():
         why = f" ({read.counts.summary()})" if read.counts.orders else ""
         raise ShopifyError(f"{shop} has no orders of customers to export, {plan.what}{why}; nothing was written")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from scripts.shopify.answers import ShopifyError
 from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import METAOBJECT_FIELD, METAOBJECT_TYPE
+from scripts.shopify.payloads import returned
 
 FIELD_TYPE: Final = "list.product_reference"
 LONGEST_LIST: Final = 128
@@ -39,7 +40,8 @@ def ensure_definition(client: ShopifyClient, k: int, *, dry_run: bool = False) -
     found, made = _read(client), False
     if found is None and not dry_run:
         try:
-            client.execute("metaobject_definition_create", {"definition": DEFINITION}, repeatable=True)
+            data = client.execute("metaobject_definition_create", {"definition": DEFINITION}, repeatable=True)
+            returned(data, "metaobjectDefinitionCreate", "metaobjectDefinition")
         except ShopifyError as error:
             # Made by an attempt whose answer was lost, or by somebody else just now.
             if "TAKEN" not in {entry.get("code") for entry in error.user_errors}:

@@ -179,4 +179,4 @@ def unix_seconds(text: str) -> int:
 
 def iso_time(seconds: int) -> str:
     """Returns UNIX seconds as `2026-01-31T12:00:00Z`, the form that Shopify's search takes."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

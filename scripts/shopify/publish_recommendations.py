@@ -2,7 +2,7 @@
 
     python -m scripts.shopify.publish_recommendations INPUT [--k 16] [--bulk auto|always|never] [--dry-run]
 
-INPUT is Parquet or JSON lines with `userId` and `itemIds` (product GIDs, best first), as the registered model answers.
+INPUT is Parquet or JSON lines with `userId` and `itemIds` (product GIDs, best first, as the registered model answers).
 The metaobjects' handles are HMACs of the user ids, made with SLIREC_HMAC_SECRET; their definition is made where it is
 missing, readable by the storefront. A product that the shop no longer has is left out, and the next one of the list
 takes its place; that none of the products is there is an error. Writing goes by handle, so the command may be stopped

@@ -12,7 +12,7 @@ API_VERSION = "2026-10"
 """Version of the Admin API that the documents in `queries/` are written for; Shopify serves it until October 2027."""
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost")
-_SECRET = re.compile(r"\s*shp[a-z]{2}_", re.IGNORECASE)
+_SECRET = re.compile(r"shp[a-z]{2}_|@", re.IGNORECASE)  # a token, or credentials before a host
 _SHOP_HOST = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
 _VARIABLES = {  # field -> environment variable
     "store_url": "SHOPIFY_STORE_URL",
@@ -25,7 +25,7 @@ _VARIABLES = {  # field -> environment variable
 
 def _shown(value: str) -> str:
     """Returns a wrong value for a message; a token or secret in the wrong variable is not repeated."""
-    return "a value that looks like a token" if _SECRET.match(value) else repr(value)
+    return "a value that looks like a token" if _SECRET.search(value) else repr(value)
 
 
 class SettingsError(ValueError):
@@ -101,7 +101,7 @@ class Settings(BaseModel):
     @field_validator("client_id")
     @classmethod
     def _check_client_id(cls, value: str | None) -> str | None:
-        if value is not None and _SECRET.match(value):  # the two were swapped; the id is shown in messages
+        if value is not None and _SECRET.search(value):  # the two were swapped; the id is shown in messages
             raise ValueError(f"`SHOPIFY_CLIENT_ID` should be the app's client id. Received: {_shown(value)}")
         return value
 

@@ -25,9 +25,12 @@ def gid_number(gid: str) -> int:
 def shopify_handle(text: str) -> str:
     """Returns what Shopify makes of a text that is given as a handle; a handle that it would keep stays as it is.
 
-    Lower case, Latin letters without accents, letters of other scripts, digits and underscores; one hyphen for anything
-    else between them. https://help.shopify.com/en/manual/online-store/themes/theme-structure/handles
+    Lower case, Latin letters without accents, letters of other scripts with their marks, digits and underscores; one
+    hyphen for anything else between them. https://help.shopify.com/en/manual/online-store/themes/theme-structure/handles
     """
     text = unicodedata.normalize("NFKD", text.lower())
     text = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])[\u0300-\u036f]+", "", text))
-    return re.sub(r"[^\w]+", "-", re.sub(r"['’]", "", text))[:MAX_HANDLE_LENGTH].strip("-")
+    text = re.sub(r"['’]", "", text)
+    # Not `\w`, which leaves out the combining marks that Thai and Indic words are written with.
+    kept = (letter if letter == "_" or unicodedata.category(letter)[0] in "LNM" else "-" for letter in text)
+    return re.sub(r"-+", "-", "".join(kept))[:MAX_HANDLE_LENGTH].strip("-")

@@ -5,7 +5,8 @@ import pytest
 
 from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.catalogue import seed_products
-from scripts.shopify.dev_store.catalogue_rules import UserErrors, handleize
+from scripts.shopify.dev_store.catalogue_rules import UserErrors
+from scripts.shopify.texts import shopify_handle
 
 PRODUCTS = """query($first: Int, $after: String, $query: String, $sortKey: ProductSortKeys, $reverse: Boolean) {
   products(first: $first, after: $after, query: $query, sortKey: $sortKey, reverse: $reverse) {
@@ -193,7 +194,7 @@ def test_seeding_is_all_or_nothing(shop):
 
 
 def test_handles():
-    assert [handleize(text) for text in ("Tom's  Hat!", "Café", "が 食品", "a_b", "--")] == [
+    assert [shopify_handle(text) for text in ("Tom's  Hat!", "Café", "が 食品", "a_b", "--")] == [
         "toms-hat",
         "cafe",
         "が-食品",

@@ -61,8 +61,10 @@ class Shopify:
         return {"bulkOperation": {**node, "rootObjectCount": str(count), "url": None, "partialDataUrl": None}}
 
     def list(self, variables):
-        assert variables == {"filter": "operation_type:query"}
-        return {"bulkOperations": {"nodes": self.listed}}
+        kind, _, status = variables["filter"].partition(" AND status:")
+        assert kind == "operation_type:query"
+        nodes = [node for node in self.listed if status in ("", node["status"].lower())]
+        return {"bulkOperations": {"nodes": nodes[:25]}}
 
     def cancel(self, variables):
         self.cancelled.append(variables["id"])
@@ -219,6 +221,8 @@ def test_operations_of_an_earlier_run_are_ended(fake_time, caplog):
         "ended": ("COMPLETED", "query Products_0123456789ab { shop { id } }"),
     }
     shopify.listed = [{"id": name, "status": status, "query": text} for name, (status, text) in texts.items()]
+    newer = {"id": "newer", "status": "COMPLETED", "query": "query Products_0123456789ab { shop { id } }"}
+    shopify.listed[:0] = [newer] * 30  # more than one page shows
     end_running(shopify, "query", "Products")
     assert shopify.cancelled == [OPERATION]
     assert shopify.states == [("CANCELED", 3)]

@@ -58,10 +58,17 @@ def everything_in(store):
 
 def test_dry_run_is_the_default(shop, shop_environment, capsys):
     before = everything_in(shop)
+    assert main(["--dry-run"]) == 0
+    explicit = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--dry-run", "--delete"])
+    assert "not allowed with argument" in capsys.readouterr().err
     assert main([]) == 0
     assert everything_in(shop) == before
     assert operations(shop, *DELETES) == []
-    assert capsys.readouterr().out.splitlines() == [
+    out = capsys.readouterr().out
+    assert out == explicit
+    assert out.splitlines() == [
         *(f"product p{number}" for number in range(1, 6)),
         "collection hats: 1 products without our tag are in it; they stay in the shop",
         f"metaobject definition {METAOBJECT_TYPE}: with its 2 entries",

@@ -205,6 +205,16 @@ def test_nothing_to_export(store, shop, export, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_since_after_every_order_replaces_nothing(shop, export, tmp_path):
+    shop.order("ann", "hat")
+    export()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for full in (False, True):
+        with pytest.raises(ShopifyError, match=r"the newest order of .* is of 2026-02-01T.*, before --since; nothing"):
+            export(since=FEB + 300 * DAY, full=full)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_everything_refunded_later_leaves_an_empty_file(shop, export, tmp_path):
     order = shop.order("ann", "hat")
     export()
@@ -250,9 +260,9 @@ def test_full_with_a_later_since_keeps_what_shopify_no_longer_shows(store, shop,
     store.access.scopes = frozenset(("read_orders", "read_customers", "read_products"))
     export(since=now - 55 * DAY)
     fake_time.now += 30 * DAY
-    done = export(since=now, full=True)
-    assert (done.rows, done.complete) == (0, True)
-    assert lines_of(tmp_path / "orders.tsv") == []
+    done = export(since=now - 10 * DAY, full=True)
+    assert (done.rows, done.complete) == (1, True)
+    assert [line[2] for line in lines_of(tmp_path / "orders.tsv")] == ["sock"]
     export(since=now - 55 * DAY)
     assert [line[2] for line in lines_of(tmp_path / "orders.tsv")] == ["hat", "sock"]
 

@@ -8,6 +8,7 @@ from shop_interruptions import interrupted_at
 from shop_recommendations import GONE, IDS, add_products, entries, expected, file_of, many
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.client import ShopifyClient
 from scripts.shopify.marks import METAOBJECT_TYPE
 from scripts.shopify.metaobject_publisher import BULK_ABOVE, Publisher
 from scripts.shopify.publish_recommendations import publish_recommendations
@@ -234,6 +235,32 @@ def test_dry_run_writes_nothing_and_tells_the_same(store, client, products, tmp_
     dry = publish_recommendations(client, path, IDS, dry_run=True)
     assert (store.state.count("Metaobject"), store.state.count("MetaobjectDefinition"), dry.defined) == (0, 0, True)
     assert publish_recommendations(client, path, IDS).result == dry.result
+
+
+def test_definition_that_comes_back_empty_is_an_error(client, products, tmp_path, monkeypatch):
+    execute = ShopifyClient.execute
+
+    def empty(self, name, *arguments, **options):
+        data = execute(self, name, *arguments, **options)
+        return {"metaobjectDefinitionCreate": None} if name == "metaobject_definition_create" else data
+
+    monkeypatch.setattr(ShopifyClient, "execute", empty)
+    with pytest.raises(ShopifyError, match="metaobjectDefinitionCreate: Shopify returned null"):
+        publish_recommendations(client, file_of(tmp_path, many(products, 3)), IDS)
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(None, "returned null"), ({"stagedTargets": []}, "returned 0 places")])
+def test_upload_without_a_place_is_an_error(client, products, tmp_path, monkeypatch, answer, reason):
+    execute = ShopifyClient.execute
+
+    def empty(self, name, *arguments, **options):
+        if name == "staged_uploads_create":
+            return {"stagedUploadsCreate": answer}
+        return execute(self, name, *arguments, **options)
+
+    monkeypatch.setattr(ShopifyClient, "execute", empty)
+    with pytest.raises(ShopifyError, match=f"stagedUploadsCreate: Shopify {reason}"):
+        publish_recommendations(client, file_of(tmp_path, many(products, 3)), IDS, bulk="always")
 
 
 def test_definition_that_somebody_else_makes_meanwhile(store, client, products, tmp_path):

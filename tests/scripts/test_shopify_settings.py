@@ -54,6 +54,23 @@ def test_settings_name_everything_missing():
         Settings(store_url="a.myshopify.com")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SHOPIFY_STORE_URL", "https://key:shpat_0a1b2c@my-shop.myshopify.com"),
+        ("SHOPIFY_STORE_URL", "https://key:0a1b2c@my-shop.myshopify.com"),
+        ("SHOPIFY_STORE_URL", "my-shop.myshopify.com/shpat_0a1b2c"),
+        ("SHOPIFY_API_VERSION", "2026-10 shpat_0a1b2c"),
+        ("SHOPIFY_CLIENT_ID", "id shpss_0a1b2c"),
+    ],
+)
+def test_a_secret_within_another_value_is_not_shown(variable, value):
+    env = {"SHOPIFY_STORE_URL": "a.myshopify.com", "SHOPIFY_ACCESS_TOKEN": "shpat_1", variable: value}
+    with pytest.raises(SettingsError, match="looks like a token") as caught:
+        Settings.from_environment(env)
+    assert "0a1b" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_settings_never_show_a_secret():
     env = {
         "SHOPIFY_STORE_URL": "shpat_0a1b2c",  # pasted into the wrong variable

@@ -9,13 +9,13 @@ from scripts.shopify.dev_store.catalogue_rules import (
     checked_price,
     checked_tags,
     checked_title,
-    handleize,
     shop_of,
     timestamp,
 )
 from scripts.shopify.dev_store.catalogue_variants import DEFAULT_INPUT, checked_options_and_variants
 from scripts.shopify.dev_store.registry import Context
 from scripts.shopify.dev_store.state import Document, State, gid, split_gid
+from scripts.shopify.texts import shopify_handle
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -61,7 +61,7 @@ def _insert(state: State, record: Mapping[str, Any], vendor: str, published_at: 
     title = checked_title(record["title"], ["title"])
     product = {
         "title": title,
-        "handle": handleize(str(record.get("handle") or title)),
+        "handle": shopify_handle(str(record.get("handle") or title)),
         "vendor": record.get("vendor") or vendor,
         "productType": record.get("product_type", ""),
         "status": record.get("status", "ACTIVE"),
@@ -85,7 +85,7 @@ def _insert(state: State, record: Mapping[str, Any], vendor: str, published_at: 
 
 
 def _collection(context: Context, title: str, shop_window: str | None) -> str:
-    found = context.state.find("Collection", handleize(title))
+    found = context.state.find("Collection", shopify_handle(title))
     if found is None:
         found = create_collection(context, {"title": title})
         if shop_window:

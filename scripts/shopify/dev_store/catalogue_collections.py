@@ -18,7 +18,6 @@ from scripts.shopify.dev_store.catalogue_rules import (
     find_object,
     free_handle,
     given,
-    handleize,
     shop_of,
     timestamp,
     user_error,
@@ -27,6 +26,7 @@ from scripts.shopify.dev_store.pagination import Listed, page
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.search import Field, Predicate, compile_search
 from scripts.shopify.dev_store.state import Document, State, split_gid
+from scripts.shopify.texts import shopify_handle
 
 SORT_FIELDS = {"TITLE": "title", "UPDATED_AT": "updatedAt"}
 
@@ -91,7 +91,7 @@ def _collection_by_identifier(_: None, info: GraphQLResolveInfo, identifier: Map
     state: State = info.context.state
     if "id" in identifier:
         return find_object(state, "Collection", identifier["id"])
-    return state.find("Collection", handleize(identifier["handle"]))
+    return state.find("Collection", shopify_handle(identifier["handle"]))
 
 
 @resolver("Product", "collections")
@@ -173,7 +173,7 @@ def create_collection(context: Context, values: Mapping[str, Any]) -> Document:
     state, now = context.state, timestamp(context)
     with state.transaction():
         title = checked_title(values.get("title"), ["collection", "title"])
-        wanted = handleize(values.get("handle", "")) or handleize(title) or "collection"
+        wanted = shopify_handle(values.get("handle", "")) or shopify_handle(title) or "collection"
         texts = {"title": title, "handle": free_handle(state, "Collection", wanted)}
         seo = {name: values.get("seo", {}).get(name) for name in ("title", "description")}
         settings = {"sortOrder": values.get("sortOrder", "BEST_SELLING"), "seo": seo}

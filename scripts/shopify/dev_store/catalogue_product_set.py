@@ -17,7 +17,6 @@ from scripts.shopify.dev_store.catalogue_rules import (
     find_object,
     free_handle,
     given,
-    handleize,
     shop_of,
     timestamp,
     user_error,
@@ -25,6 +24,7 @@ from scripts.shopify.dev_store.catalogue_rules import (
 from scripts.shopify.dev_store.catalogue_variants import DEFAULT_INPUT, checked_options_and_variants
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.state import Document, State
+from scripts.shopify.texts import shopify_handle
 
 _MISSING = "The input field corresponding to the identifier is required."
 _MISMATCH = "The identifier value does not match the value of the corresponding field in the input."
@@ -118,7 +118,7 @@ def _identified(state: State, values: Mapping[str, Any], identifier: Mapping[str
             raise UserErrors(user_error(["input"], _MISSING, "MISSING_FIELD_REQUIRED"))
         if values["handle"] != identifier["handle"]:
             raise UserErrors(user_error(["input"], _MISMATCH, "INPUT_MISMATCH"))
-        return state.find("Product", handleize(identifier["handle"]))
+        return state.find("Product", shopify_handle(identifier["handle"]))
     return None
 
 
@@ -127,14 +127,14 @@ def _names(state: State, before: Document | None, values: Mapping[str, Any]) -> 
     names = {} if before is None else {name: before[name] for name in ("title", "handle")}
     if before is None or "title" in values:
         names["title"] = checked_title(values.get("title"), ["input", "title"], "INVALID_PRODUCT")
-    if wanted := handleize(values.get("handle", "")):
+    if wanted := shopify_handle(values.get("handle", "")):
         other = state.find("Product", wanted)
         if other is not None and (before is None or other["id"] != before["id"]):
             message = "Handle already in use. Please provide a new handle."
             raise UserErrors(user_error(["input", "handle"], message, "HANDLE_NOT_UNIQUE"))
         names["handle"] = wanted
     elif before is None:
-        names["handle"] = free_handle(state, "Product", handleize(names["title"]) or "product")
+        names["handle"] = free_handle(state, "Product", shopify_handle(names["title"]) or "product")
     return names
 
 

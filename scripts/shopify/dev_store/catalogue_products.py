@@ -13,7 +13,6 @@ from scripts.shopify.dev_store.catalogue_rules import (
     amount_text,
     count_of,
     find_object,
-    handleize,
     owner_gid,
     plain_text,
     shop_of,
@@ -23,6 +22,7 @@ from scripts.shopify.dev_store.pagination import Listed, Scanned, Source, page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
 from scripts.shopify.dev_store.search import Field, Predicate, compile_search
 from scripts.shopify.dev_store.state import Document, State, split_gid
+from scripts.shopify.texts import shopify_handle
 
 SEARCHED_TEXT = ("title", "vendor", "product_type", "tag")
 """Filters that a word without a filter is looked for in."""
@@ -101,7 +101,7 @@ def _product_by_identifier(_: None, info: GraphQLResolveInfo, identifier: Mappin
     state: State = info.context.state
     if "id" in identifier:
         return find_object(state, "Product", identifier["id"])
-    return state.find("Product", handleize(identifier["handle"]))
+    return state.find("Product", shopify_handle(identifier["handle"]))
 
 
 @resolver("QueryRoot", "productOperation", scope="read_products")

@@ -1,7 +1,6 @@
 """Shopify's rules about texts, prices and ids in a catalogue; nothing here knows of products or collections."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from html import unescape
@@ -80,13 +79,6 @@ def owner_gid(part: str) -> str:
     """Returns the id of the object that a part with an id of `child_gid` is stored in."""
     number, rest = divmod(split_gid(part)[1], 2 * MAX_CHILDREN)
     return gid("Collection" if rest >= MAX_CHILDREN else "Product", number)
-
-
-def handleize(text: str) -> str:
-    """Returns the handle that Shopify makes of a text: lower case, accents off Latin letters, hyphens for the rest."""
-    text = unicodedata.normalize("NFKD", text.lower())
-    text = unicodedata.normalize("NFC", re.sub(r"(?<=[a-z])[\u0300-\u036f]+", "", text))
-    return re.sub(r"[^\w]+", "-", re.sub(r"['’]", "", text))[:MAX_TEXT].strip("-")
 
 
 def free_handle(state: State, kind: str, wanted: str) -> str:

@@ -15,10 +15,11 @@ from scripts.shopify.dev_store.catalogue_collections import SORT_FIELDS as COLLE
 from scripts.shopify.dev_store.catalogue_collections import in_order_of
 from scripts.shopify.dev_store.catalogue_products import SORT_FIELDS, price_range, product_search, sorted_source
 from scripts.shopify.dev_store.catalogue_publications import is_published, online_store
-from scripts.shopify.dev_store.catalogue_rules import handleize, plain_text, shop_of, shop_url
+from scripts.shopify.dev_store.catalogue_rules import plain_text, shop_of, shop_url
 from scripts.shopify.dev_store.pagination import Listed, Scanned, page
 from scripts.shopify.dev_store.registry import Context, resolver
 from scripts.shopify.dev_store.state import Document, State, split_gid
+from scripts.shopify.texts import shopify_handle
 
 API = "storefront"
 PRODUCTS, METAOBJECTS = "unauthenticated_read_product_listings", "unauthenticated_read_metaobjects"
@@ -101,12 +102,12 @@ def _visible_node(window: Window, context: Context, id: str) -> Document | None:
 
 @resolver("QueryRoot", "product", scope=PRODUCTS, api=API)
 def _product(_: None, info: GraphQLResolveInfo, id: str | None = None, handle: str | None = None) -> Document | None:
-    return _by_id_or_key(info, "Product", id, handle and handleize(handle))
+    return _by_id_or_key(info, "Product", id, handle and shopify_handle(handle))
 
 
 @resolver("QueryRoot", "collection", scope=PRODUCTS, api=API)
 def _collection(_: None, info: GraphQLResolveInfo, id: str | None = None, handle: str | None = None) -> Document | None:
-    return _by_id_or_key(info, "Collection", id, handle and handleize(handle))
+    return _by_id_or_key(info, "Collection", id, handle and shopify_handle(handle))
 
 
 @resolver("QueryRoot", "products", scope=PRODUCTS, api=API)
