@@ -56,6 +56,17 @@ def store(fake_time: FakeTime) -> Iterator:
 
 
 @pytest.fixture
+def unserved_store(fake_time: FakeTime) -> Iterator:
+    """A local shop to be asked in process, whose clock is `fake_time`."""
+    from scripts.shopify.dev_store import DevStore
+
+    store = DevStore(clock=fake_time.clock)
+    yield store
+    store.stop()
+    assert store.crashes == []
+
+
+@pytest.fixture
 def shop_environment(store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Points the commands at `store`, with the client-credentials grant."""
     for name in [name for name in os.environ if name.startswith(("SHOPIFY_", "SLIREC_"))]:
@@ -76,3 +87,21 @@ def client(store, fake_time: FakeTime) -> Iterator:
     rng = np.random.default_rng(7)
     with ShopifyClient(settings, sleep=fake_time.sleep, clock=fake_time.clock, rng=rng) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """Headless Chromium."""
+    from theme_shop import chromium
+
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, store, shop_environment) -> Iterator:
+    """The storefront page of `store` in the browser."""
+    from theme_shop import shop_page
+
+    with shop_page(browser, store) as page:
+        yield page

@@ -3,6 +3,7 @@
 import json
 
 import requests
+from store_calls import run
 
 from scripts.shopify.dev_store import bulk
 
@@ -24,12 +25,6 @@ UPSERT = """mutation ($handle: MetaobjectHandleInput!, $metaobject: MetaobjectUp
 DEFINE = """mutation { metaobjectDefinitionCreate(definition: {type: "liked", fieldDefinitions: [
   {key: "products", type: "list.product_reference", required: true}]}) { userErrors { message } } }"""
 PRODUCTS = "{ products(first: 2) { edges { node { id variants { edges { node { id price } } } } } } }"
-
-
-def run(store, document, scopes=None, **variables):
-    answer = store.execute(document, variables, scopes=scopes)
-    assert "errors" not in answer, answer
-    return next(iter(answer["data"].values()))
 
 
 def add_products(store, count):

@@ -2,6 +2,8 @@
 
 import json
 
+from store_calls import run
+
 UPSERT = """mutation ($handle: MetaobjectHandleInput!, $metaobject: MetaobjectUpsertInput, $values: JSON) {
   metaobjectUpsert(handle: $handle, metaobject: $metaobject, values: $values) {
     metaobject { id handle displayName updatedAt fields { key type value } }
@@ -22,12 +24,6 @@ FIELDS = [
     {"key": "products", "type": "list.product_reference", "required": True},
     {"key": "note", "name": "A note", "type": "single_line_text_field"},
 ]
-
-
-def run(store, document, scopes=None, **variables):
-    answer = store.execute(document, variables, scopes=scopes)
-    assert "errors" not in answer, answer
-    return next(iter(answer["data"].values()))
 
 
 def define(store, **given):

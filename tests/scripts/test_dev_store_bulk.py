@@ -1,5 +1,6 @@
 import requests
-from bulk_tools import PRODUCTS, RUN_QUERY, add_products, finished, lines_of, refusals, run, run_query, variant_of
+from bulk_tools import PRODUCTS, RUN_QUERY, add_products, finished, lines_of, refusals, run_query, variant_of
+from store_calls import run
 
 from scripts.shopify.dev_store import DevStore, bulk
 

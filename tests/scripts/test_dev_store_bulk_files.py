@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 import requests
-from bulk_tools import PRODUCT_SET, PRODUCTS, RUN_MUTATION, add_products, finished, lines_of, run, run_query, stage
+from bulk_tools import PRODUCT_SET, PRODUCTS, RUN_MUTATION, add_products, finished, lines_of, run_query, stage
+from store_calls import run
 
 from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.bulk_files import RESULT_SECONDS, USED_SECONDS

@@ -1,6 +1,5 @@
 import pytest
-
-from scripts.shopify.dev_store import DevStore
+from store_calls import data_of
 
 PRODUCT_SET = """
 mutation ProductSet($identifier: ProductSetIdentifiers, $input: ProductSetInput!, $synchronous: Boolean) {
@@ -29,21 +28,12 @@ HAT = {
 
 
 @pytest.fixture
-def shop(fake_time):
-    shop = DevStore(clock=fake_time.clock)
-    yield shop
-    shop.stop()
-    assert shop.crashes == []
-
-
-def run(shop, document, variables=None, **options):
-    answer = shop.execute(document, variables, **options)
-    assert "errors" not in answer, answer["errors"]
-    return answer["data"]
+def shop(unserved_store):
+    return unserved_store
 
 
 def product_set(shop, values, **identifier):
-    return run(shop, PRODUCT_SET, {"identifier": identifier or None, "input": values, "synchronous": True})[
+    return data_of(shop, PRODUCT_SET, {"identifier": identifier or None, "input": values, "synchronous": True})[
         "productSet"
     ]
 
@@ -67,7 +57,7 @@ def refused(shop, values, **identifier):
 def collection(shop, **values):
     document = """mutation($collection: CollectionCreateInput!) {
       collectionCreate(collection: $collection) { collection { id handle title } userErrors { field message } } }"""
-    return run(shop, document, {"collection": values})["collectionCreate"]
+    return data_of(shop, document, {"collection": values})["collectionCreate"]
 
 
 def test_product_set_creates_by_handle(shop):
@@ -153,7 +143,10 @@ def test_variants_with_the_same_option_values_stay_the_same(shop):
     assert [node["title"] for node in third] == ["S", "L"]
     assert third[1]["id"] == large["id"]
     document = "query($id: ID!) { node(id: $id) { ... on ProductVariant { displayName product { handle } } } }"
-    assert run(shop, document, {"id": large["id"]})["node"] == {"displayName": "Hat - L", "product": {"handle": "hat"}}
+    assert data_of(shop, document, {"id": large["id"]})["node"] == {
+        "displayName": "Hat - L",
+        "product": {"handle": "hat"},
+    }
 
 
 def test_product_set_refuses(shop):
@@ -220,13 +213,13 @@ def test_product_set_refuses(shop):
 
 
 def test_product_set_in_the_background(shop):
-    payload = run(shop, PRODUCT_SET, {"identifier": None, "input": {"title": "Cap"}, "synchronous": False})[
+    payload = data_of(shop, PRODUCT_SET, {"identifier": None, "input": {"title": "Cap"}, "synchronous": False})[
         "productSet"
     ]
     assert payload["product"] is None
     assert (payload["productSetOperation"]["status"], payload["productSetOperation"]["product"]) == ("CREATED", None)
     document = "query($id: ID!) { productOperation(id: $id) { __typename status product { handle } } }"
-    found = run(shop, document, {"id": payload["productSetOperation"]["id"]})["productOperation"]
+    found = data_of(shop, document, {"id": payload["productSetOperation"]["id"]})["productOperation"]
     assert found == {"__typename": "ProductSetOperation", "status": "COMPLETE", "product": {"handle": "cap"}}
 
 
@@ -237,15 +230,15 @@ def test_delete_and_delete_again(shop):
     product += " id: deletedProductId shop { name } userErrors { field message } } }"
     kept = product.replace("productDelete", "collectionDelete").replace("deletedProductId", "deletedCollectionId")
     shop_name = {"name": "Local development shop"}
-    assert run(shop, product, {"id": hat})["deleted"] == {"id": hat, "shop": shop_name, "userErrors": []}
+    assert data_of(shop, product, {"id": hat})["deleted"] == {"id": hat, "shop": shop_name, "userErrors": []}
     gone = {"id": None, "shop": shop_name, "userErrors": [{"field": ["id"], "message": "Product does not exist"}]}
-    assert run(shop, product, {"id": hat})["deleted"] == gone
-    assert run(shop, "query($id: ID!) { collection(id: $id) { productsCount { count } } }", {"id": hats}) == {
+    assert data_of(shop, product, {"id": hat})["deleted"] == gone
+    assert data_of(shop, "query($id: ID!) { collection(id: $id) { productsCount { count } } }", {"id": hats}) == {
         "collection": {"productsCount": {"count": 0}}
     }
-    assert run(shop, kept, {"id": hats})["deleted"]["id"] == hats
+    assert data_of(shop, kept, {"id": hats})["deleted"]["id"] == hats
     gone["userErrors"][0]["message"] = "Collection does not exist"
-    assert run(shop, kept, {"id": hats})["deleted"] == gone
+    assert data_of(shop, kept, {"id": hats})["deleted"] == gone
     (error,) = shop.execute(product, {"id": hats})["errors"]
     assert (error["message"], error["extensions"]["code"]) == (f"Invalid id: {hats}", "RESOURCE_NOT_FOUND")
 
@@ -274,9 +267,9 @@ def test_collection_by_identifier_with_its_metafield(shop):
         "none": None,
         "products": {"nodes": [{"handle": "hat"}]},
     }
-    assert run(shop, document, {"identifier": {"handle": "hats"}})["collectionByIdentifier"] == expected
-    assert run(shop, document, {"identifier": {"id": id}})["collectionByIdentifier"] == expected
-    assert run(shop, document, {"identifier": {"handle": "caps"}})["collectionByIdentifier"] is None
+    assert data_of(shop, document, {"identifier": {"handle": "hats"}})["collectionByIdentifier"] == expected
+    assert data_of(shop, document, {"identifier": {"id": id}})["collectionByIdentifier"] == expected
+    assert data_of(shop, document, {"identifier": {"handle": "caps"}})["collectionByIdentifier"] is None
     wrong = collection(shop, title="X", metafields=[field | {"namespace": "no"}])["userErrors"]
     assert wrong == [
         {

@@ -2,6 +2,7 @@ import sqlite3
 import time
 
 import pytest
+from store_calls import data_of
 
 from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.catalogue import seed_products
@@ -28,24 +29,15 @@ RECORDS = [
 
 
 @pytest.fixture
-def shop(fake_time):
-    shop = DevStore(clock=fake_time.clock)
+def shop(unserved_store, fake_time):
     for record in RECORDS:
-        seed_products(shop, [record])
+        seed_products(unserved_store, [record])
         fake_time.sleep(60)
-    yield shop
-    shop.stop()
-    assert shop.crashes == []
-
-
-def run(shop, document, variables=None, **options):
-    answer = shop.execute(document, variables, **options)
-    assert "errors" not in answer, answer["errors"]
-    return answer["data"]
+    return unserved_store
 
 
 def handles(shop, query=None, **variables):
-    nodes = run(shop, PRODUCTS, {"first": 250, "query": query, "sortKey": "ID", **variables})["products"]["nodes"]
+    nodes = data_of(shop, PRODUCTS, {"first": 250, "query": query, "sortKey": "ID", **variables})["products"]["nodes"]
     return " ".join(node["handle"] for node in nodes)
 
 
@@ -71,7 +63,7 @@ def handles(shop, query=None, **variables):
 )
 def test_search_of_products(shop, query, expected):
     assert handles(shop, query) == expected
-    count = run(shop, "query($q: String) { productsCount(query: $q) { count precision } }", {"q": query})
+    count = data_of(shop, "query($q: String) { productsCount(query: $q) { count precision } }", {"q": query})
     assert count == {"productsCount": {"count": len(expected.split()), "precision": "EXACT"}}
 
 
@@ -80,10 +72,12 @@ def test_order_of_products(shop):
     assert handles(shop, sortKey="TITLE") == "blue-cap green-sock red-hat"
     assert handles(shop, sortKey="TITLE", reverse=True) == "red-hat green-sock blue-cap"
     hat = "gid://shopify/Product/1"
-    run(shop, f'mutation {{ productSet(identifier: {{id: "{hat}"}}, input: {{title: "Hat"}}) {{ product {{ id }} }} }}')
+    data_of(
+        shop, f'mutation {{ productSet(identifier: {{id: "{hat}"}}, input: {{title: "Hat"}}) {{ product {{ id }} }} }}'
+    )
     assert handles(shop, sortKey="UPDATED_AT", reverse=True) == "red-hat green-sock blue-cap"
     assert handles(shop, sortKey="CREATED_AT", first=1) == "red-hat"
-    first = run(shop, PRODUCTS, {"first": 1, "sortKey": "TITLE"})["products"]["pageInfo"]
+    first = data_of(shop, PRODUCTS, {"first": 1, "sortKey": "TITLE"})["products"]["pageInfo"]
     assert handles(shop, sortKey="TITLE", after=first["endCursor"]) == "green-sock red-hat"
 
 
@@ -108,7 +102,7 @@ def test_fields_of_a_product(shop):
       collections(first: 5) { nodes { title productsCount { count } } }
       inCollection(id: "gid://shopify/Collection/2") } }"""
     price = {"minVariantPrice": {"amount": "8.0", "currencyCode": "USD"}, "maxVariantPrice": {"amount": "8.0"}}
-    assert run(shop, document, {"id": "gid://shopify/Product/2"})["product"] == {
+    assert data_of(shop, document, {"id": "gid://shopify/Product/2"})["product"] == {
         "__typename": "Product",
         "legacyResourceId": "2",
         "description": "",
@@ -147,14 +141,14 @@ def test_fields_of_a_product(shop):
     }
     image = """{ product(id: "gid://shopify/Product/1") { featuredMedia {
       __typename alt ... on MediaImage { image { url altText width } } } } }"""
-    assert run(shop, image)["product"]["featuredMedia"] == {
+    assert data_of(shop, image)["product"]["featuredMedia"] == {
         "__typename": "MediaImage",
         "alt": "Red Hat",
         "image": {"url": "https://cdn.example/hat.png", "altText": "Red Hat", "width": None},
     }
-    draft = run(shop, document, {"id": "gid://shopify/Product/3"})["product"]
+    draft = data_of(shop, document, {"id": "gid://shopify/Product/3"})["product"]
     assert (draft["onlineStoreUrl"], draft["description"], draft["short"]) == (None, "Warm & dry", "Warm ...")
-    assert run(shop, document, {"id": "gid://shopify/Product/4"})["product"] is None
+    assert data_of(shop, document, {"id": "gid://shopify/Product/4"})["product"] is None
 
 
 def test_order_of_the_products_of_a_collection(shop):
@@ -163,7 +157,7 @@ def test_order_of_the_products_of_a_collection(shop):
       back: products(first: 1, sortKey: $key, reverse: true) { nodes { handle } } } }"""
 
     def order(key):
-        found = run(shop, document, {"key": key})["collectionByIdentifier"]
+        found = data_of(shop, document, {"key": key})["collectionByIdentifier"]
         assert found["back"]["nodes"] == found["products"]["nodes"][-1:]
         return " ".join(node["handle"] for node in found["products"]["nodes"])
 
@@ -174,11 +168,11 @@ def test_order_of_the_products_of_a_collection(shop):
 def test_collections(shop):
     document = """query($query: String) { collections(first: 9, query: $query, sortKey: TITLE, reverse: true) {
       nodes { handle } } collectionsCount(query: $query) { count } }"""
-    assert run(shop, document) == {
+    assert data_of(shop, document) == {
         "collections": {"nodes": [{"handle": "sale"}, {"handle": "hats"}]},
         "collectionsCount": {"count": 2},
     }
-    found = run(shop, document, {"query": "handle:hats"})
+    found = data_of(shop, document, {"query": "handle:hats"})
     assert found == {"collections": {"nodes": [{"handle": "hats"}]}, "collectionsCount": {"count": 1}}
 
 
@@ -210,7 +204,7 @@ def test_ten_thousand_products_page_at_one_speed(fake_time):
     found, after, seconds = [], None, []
     while True:
         begin = time.perf_counter()
-        page = run(shop, PRODUCTS, {"first": 250, "after": after, "sortKey": "ID"})["products"]
+        page = data_of(shop, PRODUCTS, {"first": 250, "after": after, "sortKey": "ID"})["products"]
         seconds.append(time.perf_counter() - begin)
         found += [node["handle"] for node in page["nodes"]]
         after = page["pageInfo"]["endCursor"]

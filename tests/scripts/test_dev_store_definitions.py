@@ -1,5 +1,6 @@
 import pytest
-from metaobject_tools import PRODUCT_SET, define, error, run, upsert
+from metaobject_tools import PRODUCT_SET, define, error, upsert
+from store_calls import run
 
 
 @pytest.fixture

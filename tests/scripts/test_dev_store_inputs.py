@@ -4,8 +4,9 @@ import json
 
 import pytest
 from bulk_tools import PRODUCT_SET as BULK_PRODUCT_SET
-from bulk_tools import RUN_MUTATION, RUN_QUERY, finished, lines_of, run, stage
+from bulk_tools import RUN_MUTATION, RUN_QUERY, finished, lines_of, stage
 from raw_http import ADMIN, ask, send
+from store_calls import run
 
 from scripts.shopify.dev_store import DevStore, engine
 from scripts.shopify.dev_store.engine import engine_of

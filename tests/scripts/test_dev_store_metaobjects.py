@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from metaobject_tools import BULK_DELETE, BY_HANDLE, FIELDS, PRODUCT_SET, UPSERT, define, error, run, upsert
+from metaobject_tools import BULK_DELETE, BY_HANDLE, FIELDS, PRODUCT_SET, UPSERT, define, error, upsert
+from store_calls import run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 import requests
+from store_calls import run
 
 from scripts.shopify.dev_store import ALL_SCOPES, DevStore
 from scripts.shopify.dev_store.orders import add_customer, add_order
@@ -21,12 +22,6 @@ ORDER = """query ($id: ID!) { order(id: $id) {
 PRODUCT_SET = """mutation ($handle: String!, $title: String!) { productSet(
   identifier: {handle: $handle}, input: {handle: $handle, title: $title, productType: "Hats"}) { product { id } } }"""
 DAY = 86_400
-
-
-def run(store, document, scopes=None, **variables):
-    answer = store.execute(document, variables, scopes=scopes)
-    assert "errors" not in answer, answer
-    return next(iter(answer["data"].values()))
 
 
 def names(store, scopes=None, **variables):

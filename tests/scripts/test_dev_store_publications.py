@@ -1,25 +1,16 @@
 import pytest
+from store_calls import data_of
 
-from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.catalogue import seed_products
 
 POS, ONLINE_STORE = "gid://shopify/Publication/2", "gid://shopify/Publication/3"
 
 
 @pytest.fixture
-def shop(fake_time):
-    shop = DevStore(clock=fake_time.clock)
-    seed_products(shop, [{"title": "Hat", "category": "Hats"}])
+def shop(unserved_store, fake_time):
+    seed_products(unserved_store, [{"title": "Hat", "category": "Hats"}])
     fake_time.sleep(60)
-    yield shop
-    shop.stop()
-    assert shop.crashes == []
-
-
-def run(shop, document, variables=None, **options):
-    answer = shop.execute(document, variables, **options)
-    assert "errors" not in answer, answer["errors"]
-    return answer["data"]
+    return unserved_store
 
 
 def test_publications(shop):
@@ -29,7 +20,7 @@ def test_publications(shop):
     store = {"title": "Online Store", "apps": {"nodes": [{"handle": "online_store"}]}}
     pos = {"title": "Point of Sale", "apps": {"nodes": [{"handle": "pos"}]}}
     old = {"id": "gid://shopify/Publication/1", "catalog": None, "channels": {"nodes": []}}
-    assert run(shop, document, {"type": "APP"})["publications"]["nodes"] == [
+    assert data_of(shop, document, {"type": "APP"})["publications"]["nodes"] == [
         old,
         {"id": POS, "catalog": pos, "channels": {"nodes": [{"handle": "pos", "name": "Point of Sale"}]}},
         {
@@ -38,15 +29,15 @@ def test_publications(shop):
             "channels": {"nodes": [{"handle": "online_store", "name": "Online Store"}]},
         },
     ]
-    assert run(shop, document, {"type": "NONE"})["publications"]["nodes"] == [old]
-    assert run(shop, document, {"type": "MARKET"})["publications"]["nodes"] == []
+    assert data_of(shop, document, {"type": "NONE"})["publications"]["nodes"] == [old]
+    assert data_of(shop, document, {"type": "MARKET"})["publications"]["nodes"] == []
 
 
 def publish(shop, id, *publications, un=""):
     document = f"""mutation($id: ID!, $input: [PublicationInput!]!) {{ done: publishable{un or "P"}ublish(
       id: $id, input: $input) {{ publishable {{ publishedOnPublication(publicationId: "{POS}") }}
       userErrors {{ field message }} }} }}"""
-    return run(shop, document, {"id": id, "input": [{"publicationId": each} for each in publications]})["done"]
+    return data_of(shop, document, {"id": id, "input": [{"publicationId": each} for each in publications]})["done"]
 
 
 def test_publish_and_unpublish(shop):
@@ -63,7 +54,7 @@ def test_publish_and_unpublish(shop):
     assert publish(shop, "gid://shopify/Collection/1", POS) == published
     document = """query($id: ID!) { publication(id: $id) {
       products(first: 1) { nodes { id } } collections(first: 1) { nodes { id } } } }"""
-    assert run(shop, document, {"id": POS})["publication"] == {
+    assert data_of(shop, document, {"id": POS})["publication"] == {
         "products": {"nodes": []},
         "collections": {"nodes": [{"id": "gid://shopify/Collection/1"}]},
     }
@@ -91,7 +82,7 @@ def test_metafields_set(shop):
     document = """mutation($fields: [MetafieldsSetInput!]!) { metafieldsSet(metafields: $fields) {
       metafields { id namespace key value jsonValue } userErrors { field message code } } }"""
     field = {"ownerId": "gid://shopify/Collection/1", "namespace": "slirec", "key": "made_by", "value": "[1]"}
-    (one,) = run(shop, document, {"fields": [field | {"type": "json"}]})["metafieldsSet"]["metafields"]
+    (one,) = data_of(shop, document, {"fields": [field | {"type": "json"}]})["metafieldsSet"]["metafields"]
     assert one == {
         "id": "gid://shopify/Metafield/30001",
         "namespace": "slirec",
@@ -99,11 +90,11 @@ def test_metafields_set(shop):
         "value": "[1]",
         "jsonValue": [1],
     }
-    (two,) = run(shop, document, {"fields": [field | {"value": "[2]"}]})["metafieldsSet"]["metafields"]
+    (two,) = data_of(shop, document, {"fields": [field | {"value": "[2]"}]})["metafieldsSet"]["metafields"]
     assert two == one | {"value": "[2]", "jsonValue": [2]}
-    node = run(shop, "query($id: ID!) { node(id: $id) { ... on Metafield { value } } }", {"id": one["id"]})["node"]
+    node = data_of(shop, "query($id: ID!) { node(id: $id) { ... on Metafield { value } } }", {"id": one["id"]})["node"]
     assert node == {"value": "[2]"}
-    wrong = run(shop, document, {"fields": [field, field | {"value": "["}]})["metafieldsSet"]
+    wrong = data_of(shop, document, {"fields": [field, field | {"value": "["}]})["metafieldsSet"]
     message = {"field": ["metafields", "1", "value"], "message": "Value must be of type json.", "code": "INVALID_VALUE"}
     assert wrong == {"metafields": None, "userErrors": [message]}
     assert shop.state.get(field["ownerId"])["metafields"][0]["value"] == "[2]"

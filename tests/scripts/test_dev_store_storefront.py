@@ -3,8 +3,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from store_calls import data_of
 
-from scripts.shopify.dev_store import DevStore
 from scripts.shopify.dev_store.catalogue import seed_products
 from scripts.shopify.dev_store.engine import sdl
 from scripts.shopify.dev_store.state import gid
@@ -67,18 +67,13 @@ def upsert(shop, type, handle, products):
 
 
 @pytest.fixture
-def shop(fake_time):
-    shop = DevStore(clock=fake_time.clock)
-    fill(shop)
-    yield shop
-    shop.stop()
-    assert shop.crashes == []
+def shop(unserved_store):
+    fill(unserved_store)
+    return unserved_store
 
 
 def ask(shop, document, variables=None):
-    answer = shop.execute(document, variables, api="storefront")
-    assert "errors" not in answer, answer["errors"]
-    return answer["data"]
+    return data_of(shop, document, variables, api="storefront")
 
 
 def cards(shop, first=10, type=TYPE, handle="ab12"):

@@ -13,9 +13,7 @@ from theme_shop import (
     add_product,
     answer,
     assert_quiet,
-    chromium,
     recommend,
-    shop_page,
     visit,
 )
 
@@ -28,18 +26,6 @@ ATTACK = "<img src=x onerror=alert(1)>"
 UNKNOWN = "f" * 64
 TO_SECTION = "document.querySelector('slirec-recommendations').scrollIntoView()"
 MOMENT = "return new Promise(done => requestAnimationFrame(() => setTimeout(done, 300)))"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def page(driver, store, shop_environment):
-    with shop_page(driver, store) as page:
-        yield page
 
 
 def test_a_visitor_with_a_cookie_sees_the_published_products_in_order(page):

@@ -4,19 +4,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from theme_shop import TITLES, VISITOR, add_product, answer, chromium, recommend, shop_page, visit
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def page(driver, store, shop_environment):
-    with shop_page(driver, store) as page:
-        yield page
+from theme_shop import TITLES, VISITOR, add_product, answer, recommend, visit
 
 
 def test_an_image_is_lazy_sized_and_described_only_where_the_title_does_not_say_it(page):

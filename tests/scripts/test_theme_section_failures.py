@@ -3,19 +3,7 @@
 import threading
 
 import pytest
-from theme_shop import assert_quiet, chromium, shop_page, visit
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def page(driver, store, shop_environment):
-    with shop_page(driver, store) as page:
-        yield page
+from theme_shop import assert_quiet, visit
 
 
 def test_a_token_that_is_wrong(page):
