@@ -1,6 +1,6 @@
 """Model bundle on disk: verify every byte, then open it.
 
-A bundle is a folder with two ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
+A bundle is a folder with five ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
 SHA-256 of every other file. Nothing in it is executed or unpickled.
 """
 
@@ -22,13 +22,16 @@ from serving.tables import (
     read_catalogue,
     read_events,
     read_vocabulary,
+    release_unused,
 )
 
 __all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Sizes", "open_bundle"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
+GRAPHS = ("encode", "candidates", "score", "approximate", "sketch")
+CANDIDATE_VECTOR = "candidate"  # the output of `candidates` that tastes are approximated from
 VOCABULARIES = ("item", "category", "user")
 REQUIRED_FILES = (
     "arrays.safetensors",
@@ -64,9 +67,9 @@ class GraphEntry(_Frozen):
 
 
 class Manifest(_Frozen):
-    """`bundle.json`, format version 1."""
+    """`bundle.json`, format version 2."""
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     model: str
     created_at: str
     features: dict[str, tuple[str, ...]]
@@ -96,8 +99,10 @@ class Bundle:
     Attributes:
         path: Folder of the bundle.
         manifest: `bundle.json`.
-        encode: Graph from a history to the shopper's state tensors.
-        score: Graph from state tensors and candidates to logits.
+        graphs: "encode", from histories of one length to state tensors, first axis the shopper; "candidates", from
+            item ids to candidate tensors, first axis the item; "score", from one shopper's state and candidate tensors
+            to logits, short-term taste and taste; "approximate", to logits with short-term taste from a linear map;
+            "sketch", with taste from one.
         catalogue: Products that can be recommended, in catalogue order.
         vocabularies: "item", "category" and "user".
         events: Stored last events of known shoppers.
@@ -107,8 +112,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    encode: Graph
-    score: Graph
+    graphs: Mapping[str, Graph]
     catalogue: Catalogue
     vocabularies: Mapping[str, Vocabulary]
     events: StoredEvents
@@ -135,18 +139,18 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         feature: read_vocabulary(folder / f"vocabulary_{feature}.parquet", size)
         for feature, size in zip(VOCABULARIES, (sizes.num_items, sizes.num_categories, sizes.num_users), strict=True)
     }
-    encode, score = _graphs(folder, manifest)
-    return Bundle(
+    bundle = Bundle(
         path=folder,
         manifest=manifest,
-        encode=encode,
-        score=score,
+        graphs=_graphs(folder, manifest),
         catalogue=read_catalogue(folder / "catalogue.parquet", vocabularies["item"], sizes.num_products),
         vocabularies=vocabularies,
         events=read_events(folder / "events.parquet", sizes.num_items),
         example=_read_json(folder / "example.json"),
         fingerprint=_sha256(folder / MANIFEST),
     )
+    release_unused()
+    return bundle
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -195,26 +199,36 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _graphs(folder: Path, manifest: Manifest) -> tuple[Graph, Graph]:
-    for name in ("encode", "score"):
-        if name not in manifest.graphs:
+def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
+    graphs: dict[str, Graph] = {}
+    for name in GRAPHS:
+        entry = manifest.graphs.get(name)
+        if entry is None:
             raise BundleError(
                 f"{folder / MANIFEST}: `graphs` should have {name!r}. Received: {sorted(manifest.graphs)}"
             )
-        if manifest.graphs[name].file not in manifest.sha256:
+        if entry.file not in manifest.sha256:
             raise BundleError(f"{folder / MANIFEST}: `graphs.{name}.file` should be a file listed in `sha256`")
-    encode, score = (
-        Graph(file=folder / entry.file, inputs=entry.inputs, outputs=entry.outputs)
-        for entry in (manifest.graphs["encode"], manifest.graphs["score"])
-    )
+        graphs[name] = Graph(file=folder / entry.file, inputs=entry.inputs, outputs=entry.outputs)
+    state, candidates = graphs["encode"].outputs, graphs["candidates"].outputs
+    approximated = (name for name in graphs["approximate"].inputs if name in state)
     for what, received, expected in (
-        ("encode inputs", encode.inputs, ENCODE_INPUTS),
-        ("score inputs", score.inputs, (*encode.outputs, "candidates")),
-        ("score outputs", score.outputs, ("scores",)),
+        ("encode inputs", graphs["encode"].inputs, ENCODE_INPUTS),
+        ("candidates inputs", graphs["candidates"].inputs, ("items",)),
+        ("score inputs", graphs["score"].inputs, (*state, *candidates)),
+        ("score outputs", graphs["score"].outputs, ("scores", "short_term", "taste")),
+        ("approximate inputs", graphs["approximate"].inputs, ("slope", "offset", *approximated, *candidates)),
+        ("approximate outputs", graphs["approximate"].outputs, ("scores",)),
+        ("sketch inputs", graphs["sketch"].inputs, ("slope", "offset", CANDIDATE_VECTOR)),
+        ("sketch outputs", graphs["sketch"].outputs, ("scores",)),
     ):
         if sorted(received) != sorted(expected):
             raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")
-    return encode, score
+    if CANDIDATE_VECTOR not in candidates:
+        raise BundleError(
+            f"{folder / MANIFEST}: candidates outputs should have {CANDIDATE_VECTOR!r}. Received: {list(candidates)}"
+        )
+    return graphs
 
 
 def _sha256(path: Path) -> str:

@@ -29,12 +29,28 @@ class ServeConfig(BaseModel):
         default=False, description="Whether products of the shopper's history may be recommended by default."
     )
     candidate_chunk_size: int = Field(
-        default=4096, ge=1, description="Candidates scored in one call of the score graph; bounds its memory."
+        default=512,
+        ge=1,
+        description="Most candidates scored in one call of a graph; long histories take fewer. Bounds its memory.",
     )
-    intra_op_num_threads: int = Field(
-        default=1,
+    num_threads: int = Field(
+        default=0,
         ge=0,
-        description="Threads inside one ONNX Runtime call. 1 is fastest for one shopper at a time; 0 lets it choose.",
+        description="Threads that share the work of ranking; 0: OMP_NUM_THREADS where it is set, else the physical "
+        "cores divided by WEB_CONCURRENCY, the workers of a server.",
+    )
+    two_stage_from: int | None = Field(
+        default=20_000,
+        ge=1,
+        description="Candidates from which on only a shortlist is scored exactly; null: everything, always.",
+    )
+    shortlist_size: int = Field(
+        default=1_000, ge=1, description="Candidates on the shortlist, at least 4 k: scored exactly."
+    )
+    shortlist_sample: int = Field(
+        default=512,
+        ge=1,
+        description="Candidates that a shopper's tastes are evaluated on, to approximate them for all others.",
     )
     registered_model_name: NonEmpty = Field(
         default="slirec_shopify_model",

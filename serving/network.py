@@ -2,17 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from serving.bundle import Bundle, BundleError, Graph
+from serving.bundle import CANDIDATE_VECTOR, Bundle, BundleError, Graph
 from serving.config import ServeConfig
-from serving.ranking import Float64, finite_or_lowest
+from serving.ranking import Float32, lowest_where_not_finite
+from serving.threads import Workers
 
-States = Mapping[str, Any]
+Positions = npt.NDArray[np.intp]
+
+# Found by trial: what one call computes then stays in a core's own cache.
+_PAIRS_PER_CALL = 8_192  # of an event and a candidate
+_HISTORIES_PER_CALL = 16
+_PREPARED_PER_CALL = 4_096
+_PAIRS_WORTH_SHARING = 3_000  # below, waking another thread takes longer than it helps
+_PAIRS_OF_A_CANDIDATE = 3  # what fusion and prediction cost, in pairs
+
+
+@dataclass(frozen=True)
+class State:
+    """One encoded history: the number of its events, and the state tensors by name."""
+
+    events: int
+    tensors: Mapping[str, Float32]
 
 
 @dataclass(frozen=True)
@@ -32,65 +48,174 @@ class History:
     now: int
 
 
-class Network:
-    """The two graphs of a bundle. Thread-safe: ONNX Runtime sessions may be run from many threads at once."""
+@dataclass(frozen=True)
+class LinearFit:
+    """What a taste is taken to be for all candidates: `vectors @ slope + offset`, slope (D, H), offset (H,)."""
 
-    def __init__(self, bundle: Bundle, config: ServeConfig) -> None:
+    slope: Float32
+    offset: Float32
+
+
+class Network:
+    """The graphs of a bundle over a fixed list of N candidates, whose own part of the work is done once, here.
+
+    Thread-safe: ONNX Runtime sessions may be run from many threads at once.
+
+    Attributes:
+        vectors: (N, D) float32, the candidates' embeddings.
+    """
+
+    def __init__(self, bundle: Bundle, config: ServeConfig, workers: Workers, item_ids: npt.NDArray[np.int32]) -> None:
         """Opens the graphs on the CPU.
+
+        Args:
+            bundle: Opened bundle.
+            config: Bound of one call.
+            workers: Who shares the work of large calls.
+            item_ids: (N,) the candidates.
 
         Raises:
             BundleError: A graph cannot be opened or has other inputs or outputs than `bundle.json` says.
         """
+        graphs = bundle.graphs
         self._manifest = bundle.manifest
-        self._state_names = list(bundle.encode.outputs)
-        self._chunk = config.candidate_chunk_size
-        self._encoder = _session(bundle.encode, config)
-        self._scorer = _session(bundle.score, config)
+        self._workers = workers
+        self._bound = config.candidate_chunk_size
+        self._state_names = list(graphs["encode"].outputs)
+        self._encoder, self._scorer = _session(graphs["encode"]), _session(graphs["score"])
+        self._approximators = {
+            name: (_session(graphs[name]), graphs[name].inputs) for name in ("approximate", "sketch")
+        }
+        self._candidates = self._prepare(_session(graphs["candidates"]), item_ids)
+        self.vectors = self._candidates[CANDIDATE_VECTOR]
 
-    def encode(self, histories: Sequence[History]) -> States:
-        """Encodes the latest `max_seq_length` events of each history.
+    def _prepare(self, session: ort.InferenceSession, item_ids: npt.NDArray[np.int32]) -> dict[str, Float32]:
+        """Candidate tensors by name, first axis N."""
+        names = [output.name for output in session.get_outputs()]
+        tables: dict[str, Float32] = {}
+        # At least once, so that the widths are known where there is no candidate.
+        for start in range(0, max(1, len(item_ids)), _PREPARED_PER_CALL):
+            values = cast(Any, session.run(names, {"items": item_ids[start : start + _PREPARED_PER_CALL]}))
+            for name, value in zip(names, values, strict=True):
+                table = tables.setdefault(name, np.empty((len(item_ids), *value.shape[1:]), np.float32))
+                table[start : start + len(value)] = value
+        return tables
+
+    def encode(self, histories: Sequence[History]) -> list[State]:
+        """Encodes the latest `max_seq_length` events of each history; histories of one length go together.
 
         Returns:
-            State tensors by name, float32, first axis len(histories).
+            One state a history.
         """
         limit = self._manifest.sizes.max_seq_length
-        lengths = [min(len(history.items), limit) for history in histories]
-        shape = (len(histories), limit if self._manifest.pad_to_max_seq_length else max(lengths))  # (B, T)
-        items, timestamps = np.zeros(shape, np.int32), np.zeros(shape, np.int64)
-        for row, (history, length) in enumerate(zip(histories, lengths, strict=True)):
+        by_length: dict[int, list[int]] = {}
+        for number, history in enumerate(histories):
+            by_length.setdefault(min(len(history.items), limit), []).append(number)
+        states: dict[int, State] = {}
+        for length, numbers in by_length.items():
+            for start in range(0, len(numbers), _HISTORIES_PER_CALL):
+                group = numbers[start : start + _HISTORIES_PER_CALL]
+                values = self._encode([histories[number] for number in group], length)
+                for place, number in enumerate(group):
+                    states[number] = State(length, {name: value[place, ...] for name, value in values.items()})
+        return [states[number] for number in range(len(histories))]
+
+    def _encode(self, histories: Sequence[History], length: int) -> dict[str, Float32]:
+        columns = self._manifest.sizes.max_seq_length if self._manifest.pad_to_max_seq_length else length
+        items = np.zeros((len(histories), columns), np.int32)  # (B, T)
+        timestamps = np.zeros(items.shape, np.int64)
+        for row, history in enumerate(histories):
             items[row, :length] = history.items[-length:]
             timestamps[row, :length] = history.timestamps[-length:]
         feeds = {
             "items": items,
             "timestamps": timestamps,
-            "length": np.array(lengths, np.int32),
+            "length": np.full(len(histories), length, np.int32),
             "first_timestamp": np.array([history.first_timestamp for history in histories], np.int64),
             "now": np.array([history.now for history in histories], np.int64),
         }
-        return dict(zip(self._state_names, self._encoder.run(self._state_names, feeds), strict=True))
+        return dict(zip(self._state_names, cast(Any, self._encoder.run(self._state_names, feeds)), strict=True))
 
-    def logits(self, states: States, candidates: npt.NDArray[np.int32]) -> Float64:
-        """Scores the same candidates for every encoded history.
+    def logits(self, state: State, positions: Positions | None = None, *, share: bool = True) -> Float32:
+        """Scores candidates for one shopper.
 
         Args:
-            states: B encoded histories.
-            candidates: (C,) int32 item ids.
+            state: Encoded history.
+            positions: (C,) places in the list of candidates, rising; by default all.
+            share: Whether the workers help; not where each of them is busy with a shopper of its own.
 
         Returns:
-            (B, C) float64; what is not finite is -inf, the lowest.
+            (C,) float32 logits; what is not finite is -inf, the lowest.
         """
-        rows = len(states[self._state_names[0]])
-        scores = np.empty((rows, len(candidates)), np.float32)
-        for start in range(0, len(candidates), self._chunk):
-            chunk = candidates[start : start + self._chunk]
-            feeds = {**states, "candidates": np.broadcast_to(chunk, (rows, len(chunk)))}
-            scores[:, start : start + len(chunk)] = cast(Any, self._scorer.run(["scores"], feeds)[0])
-        return finite_or_lowest(scores)
+        cost = state.events + _PAIRS_OF_A_CANDIDATE
+        (logits,) = self._run(self._scorer, ["scores"], state.tensors, positions, cost, share)
+        return lowest_where_not_finite(logits)
+
+    def tastes(self, state: State, positions: Positions, *, share: bool = True) -> tuple[Float32, Float32]:
+        """Short-term taste and taste as they look from candidates (C,), (C, H) each: what makes `logits` costly."""
+        cost = state.events + _PAIRS_OF_A_CANDIDATE
+        outputs = ["short_term", "taste"]
+        short_term, taste = self._run(self._scorer, outputs, state.tensors, positions, cost, share)
+        return short_term, taste
+
+    def approximate(
+        self,
+        graph: Literal["approximate", "sketch"],
+        state: State,
+        fit: LinearFit,
+        positions: Positions | None = None,
+        *,
+        share: bool = True,
+    ) -> Float32:
+        """As `logits`, with short-term taste ("approximate") or taste ("sketch") from a linear map."""
+        session, inputs = self._approximators[graph]
+        feeds = {name: tensor for name, tensor in state.tensors.items() if name in inputs}
+        feeds |= {"slope": fit.slope, "offset": fit.offset}
+        (logits,) = self._run(session, ["scores"], feeds, positions, _PAIRS_OF_A_CANDIDATE, share)
+        return lowest_where_not_finite(logits)
+
+    def _run(
+        self,
+        session: ort.InferenceSession,
+        outputs: list[str],
+        feeds: Mapping[str, Float32],
+        positions: Positions | None,
+        cost: int,
+        share: bool,
+    ) -> list[Float32]:
+        """Outputs of a graph for candidates, in chunks of about `_PAIRS_PER_CALL` where one costs `cost` pairs."""
+        total = len(self.vectors)
+        count = total if positions is None else len(positions)
+        if positions is not None and 2 * count > total:  # reading in a row beats picking
+            return [output[positions] for output in self._run(session, outputs, feeds, None, cost, share)]
+        share = share and count * cost > _PAIRS_WORTH_SHARING
+        rows = max(1, min(self._bound, _PAIRS_PER_CALL // cost))
+        chunks = -(-count // rows)
+        if share:  # an even number of chunks for each thread
+            chunks = min(count, -(-chunks // self._workers.threads) * self._workers.threads)
+        bounds = [count * chunk // max(1, chunks) for chunk in range(chunks + 1)]
+        results: list[list[Float32]] = [[] for _ in range(chunks)]
+        tables = [node.name for node in session.get_inputs() if node.name in self._candidates]
+
+        def task(chunk: int) -> None:
+            rows = slice(bounds[chunk], bounds[chunk + 1])
+            chosen = rows if positions is None else positions[rows]
+            candidates = {name: self._candidates[name][chosen] for name in tables}
+            results[chunk] = cast(Any, session.run(outputs, {**feeds, **candidates}))
+
+        if share:
+            self._workers.run(task, chunks)
+        else:
+            for chunk in range(chunks):
+                task(chunk)
+        if not results:
+            return [np.empty(0, np.float32) for _ in outputs]
+        return [parts[0] if chunks == 1 else np.concatenate(parts) for parts in zip(*results, strict=True)]
 
 
-def _session(graph: Graph, config: ServeConfig) -> ort.InferenceSession:
+def _session(graph: Graph) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = config.intra_op_num_threads
+    options.intra_op_num_threads = 1  # `Workers` says why
     options.inter_op_num_threads = 1
     try:
         session = ort.InferenceSession(str(graph.file), options, providers=["CPUExecutionProvider"])

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 
@@ -27,10 +28,10 @@ def top_k(scores: npt.NDArray[Any], k: int) -> npt.NDArray[np.intp]:
     return chosen[np.argsort(-scores[chosen], kind="stable")]
 
 
-def finite_or_lowest(logits: npt.NDArray[Any]) -> Float64:
-    """Logits as float64 with NaN and both infinities replaced by -inf, the lowest score there is."""
-    wide = logits.astype(np.float64)
-    return np.where(np.isfinite(wide), wide, -np.inf)
+def lowest_where_not_finite(logits: Float32) -> Float32:
+    """Logits in which NaN and both infinities are -inf, the lowest score there is."""
+    finite = np.isfinite(logits)
+    return logits if finite.all() else np.where(finite, logits, np.float32(-np.inf))
 
 
 def sigmoid(logits: Float64) -> Float64:

@@ -1,6 +1,7 @@
-"""Ranks the whole inventory for one shopper with ONNX Runtime.
+"""Ranks the whole inventory for shoppers with ONNX Runtime.
 
-The history is encoded once; its state is then scored against the candidates in chunks.
+A history is encoded once; its state is then scored against the candidates in chunks. What concerns the candidates
+alone is computed once, when the bundle is opened.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,15 @@ import numpy.typing as npt
 
 from serving.bundle import Bundle
 from serving.config import ServeConfig
-from serving.network import History, Network
+from serving.network import History, Network, State
 from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import Request, RequestError, parse_request
+from serving.shortlist import Shortlist
+from serving.threads import Workers, default_threads
 
 __all__ = ["Recommendation", "Recommender", "RequestError"]
 
-_Int64 = npt.NDArray[np.int64]
+_TOGETHER = 16  # shoppers that one thread encodes together and then ranks: bounds what encoded histories take
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,53 @@ class Recommendation:
     message: str | None
 
 
+@dataclass(frozen=True)
+class _Question:
+    """A request in the bundle's terms.
+
+    Attributes:
+        history: To encode; None: nothing is known of the shopper.
+        trained: Eligible products that training saw, as rising positions among all of these.
+        untrained: Catalogue rows of the other eligible products, rising.
+        absent: Candidate ids that are not in the catalogue.
+        k: Products wanted.
+        notes: What was unusual.
+    """
+
+    history: History | None
+    trained: npt.NDArray[np.intp]
+    untrained: npt.NDArray[np.intp]
+    absent: list[str]
+    k: int
+    notes: list[str]
+
+
 class Recommender:
     """Ranks the products of a bundle's catalogue. Thread-safe and deterministic; keeps no state between requests."""
 
     def __init__(self, bundle: Bundle, config: ServeConfig | None = None) -> None:
-        """Opens the two graphs.
+        """Opens the graphs and computes what concerns the candidates alone.
 
         Args:
             bundle: Opened bundle.
-            config: Defaults of requests, chunk size and threads; by default `ServeConfig()`.
+            config: Defaults of requests, two stages, chunk size and threads; by default `ServeConfig()`.
 
         Raises:
             BundleError: A graph cannot be opened or has other inputs or outputs than `bundle.json` says.
         """
         self.bundle = bundle
         self.config = config or ServeConfig()
-        self._network = Network(bundle, self.config)
         self._item_index = bundle.vocabularies["item"].index
         catalogue = bundle.catalogue
-        self._trained = catalogue.item_ids > 0
+        self._trained = np.flatnonzero(catalogue.item_ids > 0)  # catalogue rows; 0 = never seen in training
+        self._untrained = np.flatnonzero(catalogue.item_ids == 0)
         # A product that training never saw has no standing in the popularity ranking either.
-        self._popularity = popularity_shares(np.where(self._trained, catalogue.popularity, 0))
+        self._popularity = popularity_shares(catalogue.popularity[self._trained])
+        self._workers = Workers(self.config.num_threads or default_threads())
+        self._network = Network(bundle, self.config, self._workers, catalogue.item_ids[self._trained])
+        two_stage_from = self.config.two_stage_from
+        large = two_stage_from is not None and len(self._trained) >= two_stage_from
+        self._shortlist = Shortlist(self._network, self.config.shortlist_sample) if large else None
 
     def recommend(
         self,
@@ -92,20 +121,85 @@ class Recommender:
             RequestError: Lists of unequal length, a timestamp that is no time, a `k` that is no positive integer, or
                 an argument of another type.
         """
+        question = self._question(
+            (user_id, items, timestamps),
+            {"k": k, "recommend_seen": recommend_seen, "candidate_ids": candidate_ids, "now": now},
+        )
+        state = None if question.history is None else self._network.encode([question.history])[0]
+        return self._answer(question, state)
+
+    def recommend_batch(
+        self,
+        shoppers: Sequence[tuple[str | None, Sequence[str], Sequence[str | int | float]]],
+        *,
+        k: int | None = None,
+        recommend_seen: bool | None = None,
+        candidate_ids: Sequence[str] = (),
+        now: str | int | float | None = None,
+    ) -> list[Recommendation]:
+        """Returns for each shopper what `recommend` would, to within rounding, in less time.
+
+        Histories of one length are encoded together, and each thread ranks shoppers of its own.
+
+        Args:
+            shoppers: (user_id, items, timestamps) of each, as in `recommend`.
+            k: As in `recommend`, for all shoppers, and so are the others.
+            recommend_seen: As in `recommend`.
+            candidate_ids: As in `recommend`.
+            now: As in `recommend`.
+
+        Raises:
+            RequestError: As in `recommend`; `Row n: ` at the start of the message counts the shoppers from 0.
+        """
+        keywords: dict[str, object] = {
+            "k": k,
+            "recommend_seen": recommend_seen,
+            "candidate_ids": candidate_ids,
+            "now": now,
+        }
+        questions: list[_Question] = []
+        for row, shopper in enumerate(shoppers):
+            try:
+                questions.append(self._question(shopper, keywords))
+            except RequestError as error:
+                raise RequestError(f"Row {row}: {error}") from None
+        answers: dict[int, Recommendation] = {}
+        # Those with histories of one length beside each other: they are encoded in one call.
+        order = sorted(range(len(questions)), key=lambda row: _length(questions[row].history))
+
+        def task(number: int) -> None:
+            rows = order[number * _TOGETHER : (number + 1) * _TOGETHER]
+            known = {row: history for row in rows if (history := questions[row].history) is not None}
+            states = dict(zip(known, self._network.encode(list(known.values())), strict=True))
+            for row in rows:
+                answers[row] = self._answer(questions[row], states.get(row), share=False)
+
+        self._workers.run(task, -(-len(order) // _TOGETHER))
+        return [answers[row] for row in range(len(questions))]
+
+    def _question(self, shopper: tuple[object, object, object], keywords: dict[str, object]) -> _Question:
+        user_id, items, timestamps = shopper
         request = parse_request(
             user_id,
             items,
             timestamps,
-            k=k,
-            recommend_seen=recommend_seen,
-            candidate_ids=candidate_ids,
-            now=now,
+            k=keywords["k"],
+            recommend_seen=keywords["recommend_seen"],
+            candidate_ids=keywords["candidate_ids"],
+            now=keywords["now"],
             config=self.config,
         )
         notes: list[str] = []
         history, seen = self._resolve(request, notes)
-        rows, absent = self._candidates(request, seen, notes)
-        return self._answer(history, rows, absent, request.k, notes)
+        eligible, absent = self._eligible(request, seen, notes)
+        return _Question(
+            history=history,
+            trained=np.flatnonzero(eligible[self._trained]),
+            untrained=self._untrained[eligible[self._untrained]],
+            absent=absent,
+            k=request.k,
+            notes=notes,
+        )
 
     def _resolve(self, request: Request, notes: list[str]) -> tuple[History | None, set[int]]:
         """History to encode (None: nothing is known), and the catalogue rows that the shopper has seen."""
@@ -133,8 +227,8 @@ class Recommender:
         notes.append("Nothing is known of this shopper: products are ranked by popularity.")
         return None, seen
 
-    def _candidates(self, request: Request, seen: set[int], notes: list[str]) -> tuple[_Int64, list[str]]:
-        """Catalogue rows to rank, in catalogue order, and the ids that are not in the catalogue."""
+    def _eligible(self, request: Request, seen: set[int], notes: list[str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
+        """(P,) which catalogue rows to rank, and the ids that are not in the catalogue."""
         eligible = np.ones(len(self.bundle.catalogue), bool)
         absent: list[str] = []
         if request.candidate_ids:
@@ -153,31 +247,34 @@ class Recommender:
         if not request.recommend_seen:
             eligible[list(seen)] = False
             absent = [candidate for candidate in absent if candidate not in request.handles]
-        return np.flatnonzero(eligible), absent
+        return eligible, absent
 
-    def _answer(
-        self, history: History | None, rows: _Int64, absent: list[str], k: int, notes: list[str]
-    ) -> Recommendation:
-        catalogue = self.bundle.catalogue
-        trained = rows[self._trained[rows]]
-        untrained = rows[~self._trained[rows]]
-        if history is None:
-            scores = self._popularity[trained]
+    def _answer(self, question: _Question, state: State | None, *, share: bool = True) -> Recommendation:
+        catalogue, k, positions = self.bundle.catalogue, question.k, question.trained
+        if state is None:
+            scores = self._popularity[positions]
             best = top_k(scores, k)
             scores = scores[best]
         else:
-            logits = self._network.logits(self._network.encode([history]), catalogue.item_ids[trained])[0]
+            size = max(self.config.shortlist_size, 4 * k)
+            if self._shortlist and len(positions) >= max(self.config.two_stage_from or 0, 2 * size):
+                positions = self._shortlist.best(state, size, positions, share=share)
+            logits = self._network.logits(state, positions, share=share)
             best = top_k(logits, k)
-            scores = sigmoid(logits[best])
-        chosen = np.concatenate([trained[best], untrained])[:k]
-        absent = absent[: k - len(chosen)]
+            scores = sigmoid(logits[best].astype(np.float64))
+        chosen = np.concatenate([self._trained[positions[best]], question.untrained])[:k]
+        absent = question.absent[: k - len(chosen)]
         zeros = [0.0] * (len(chosen) + len(absent) - len(best))
         return Recommendation(
             item_ids=catalogue.gids.take(chosen).to_pylist() + absent,
             scores=scores.tolist() + zeros,
             handles=catalogue.handles.take(chosen).to_pylist() + [""] * len(absent),
-            message=" ".join(notes) or None,
+            message=" ".join(question.notes) or None,
         )
+
+
+def _length(history: History | None) -> int:
+    return 0 if history is None else len(history.items)
 
 
 def _now(asked: int | None, latest: int, notes: list[str]) -> int:

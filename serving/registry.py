@@ -40,7 +40,8 @@ from serving.config import ConfigError, ServeConfig
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 # Configuration that travels with the model; the rest is about where it is registered.
-RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "intra_op_num_threads"}
+RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "num_threads",
+                "two_stage_from", "shortlist_size", "shortlist_sample"}  # fmt: skip
 # What the pyfunc imports. mlflow-skinny is the part of MLflow that loads and serves models.
 REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
 

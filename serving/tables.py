@@ -216,13 +216,20 @@ def read_events(path: Path, num_items: int) -> StoredEvents:
     )
 
 
+def release_unused() -> None:
+    """Gives back what reading the tables took and their columns do not need."""
+    pa.default_memory_pool().release_unused()
+
+
 def _read(path: Path, schema: Mapping[str, Any], nullable: tuple[str, ...] = ()) -> dict[str, Any]:
     """Columns of a Parquet file, cast to `schema`, each as one Arrow array without nulls (save `nullable`)."""
     try:
-        # memory_map off: the file may be replaced by a newer bundle while this one still serves.
-        table = pq.read_table(path, memory_map=False)
-        if missing := sorted(set(schema) - set(table.column_names)):
-            raise BundleError(f"{path} lacks columns: {', '.join(missing)}")
+        # `read_table` would import pyarrow.dataset and pandas for the same result. memory_map off: the file may be
+        # replaced by a newer bundle while this one still serves.
+        with pq.ParquetFile(path, memory_map=False) as file:
+            if missing := sorted(set(schema) - set(file.schema_arrow.names)):
+                raise BundleError(f"{path} lacks columns: {', '.join(missing)}")
+            table = file.read(list(schema))
         columns = {name: cast(Any, pc.cast(table[name], type_)).combine_chunks() for name, type_ in schema.items()}
     except pa.ArrowException as error:
         raise BundleError(f"{path} should be a Parquet file with columns {dict(schema)}: {error}") from error
@@ -234,7 +241,11 @@ def _read(path: Path, schema: Mapping[str, Any], nullable: tuple[str, ...] = ())
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:
-    return column.to_numpy(zero_copy_only=False)
+    """Numbers without nulls as a read-only view; Arrow's own `to_numpy` would import pandas for it."""
+    values = column.buffers()[1]
+    dtype = np.dtype(str(column.type))
+    whole = np.empty(0, dtype) if values is None else np.frombuffer(values, dtype)
+    return whole[column.offset : column.offset + len(column)]
 
 
 def _lists(column: Any) -> tuple[npt.NDArray[Any], Int64]:

@@ -20,7 +20,7 @@ from training.models.arrays import named_variables, save_arrays
 from training.models.onnx_graphs import export_graphs
 from training.models.slirec import SliRec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EXAMPLE_K = 16
 LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
 

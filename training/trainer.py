@@ -25,6 +25,7 @@ from training.models.slirec import SliRec
 
 LOGGER = logging.getLogger(__name__)
 EpochReport = dict[str, Any]
+LOSSES_AT_ONCE = 16  # steps sent before their losses are read
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class TrainingResult:
 
     Attributes:
         model: The network of the best epoch.
-        history: One report an epoch: epoch, loss, examples_per_second, seconds and the validation metrics.
+        history: One report an epoch: epoch, loss, examples_per_second, seconds, waiting (share of them spent waiting
+            for a batch) and the validation metrics.
         best_epoch: The epoch that `model` is from, counted from 1.
         run_folder: Where checkpoints, history and TensorBoard summaries are.
     """
@@ -200,16 +202,29 @@ class Trainer:
     def _run_epoch(self, epoch: int) -> EpochReport:
         start = time.perf_counter()
         total = np.float64(0)
-        done = 0
+        done, waiting = 0, 0.0
+        unread: list[Any] = []
         rows = len(self.dataset.rows("train"))
         bar = tqdm(total=rows, desc=f"epoch {epoch}", unit="example", unit_scale=True, disable=not self.progress)
+        batches = iter(self._batches(epoch))
         with bar:
-            for batch in self._batches(epoch):
-                size = int(sum(self._sizes(batch["items"])))
-                total += float(self._step(batch, tf.constant(size, tf.float32)))
-                done += size
-                bar.update(size)
-                bar.set_postfix(loss=f"{total / done:.4f}", refresh=False)
+            while True:
+                asked = time.perf_counter()
+                batch = next(batches, None)
+                waiting += time.perf_counter() - asked
+                if batch is not None:
+                    size = int(sum(self._sizes(batch["items"])))
+                    unread.append(self._step(batch, tf.constant(size, tf.float32)))
+                    done += size
+                    bar.update(size)
+                # Reading a loss waits for its step, so that a GPU would stand idle until the next one is sent.
+                if batch is None or len(unread) == LOSSES_AT_ONCE:
+                    for loss in unread:
+                        total += float(loss)
+                    unread.clear()
+                    bar.set_postfix(loss=f"{total / done:.4f}", refresh=False)
+                if batch is None:
+                    break
         seconds = time.perf_counter() - start
         metrics = self._validate()
         report: EpochReport = {
@@ -217,6 +232,7 @@ class Trainer:
             "loss": float(total / done),
             "examples_per_second": done / seconds,
             "seconds": seconds,
+            "waiting": waiting / seconds,
             **metrics,
         }
         LOGGER.info("epoch %d: loss %.4f, %s %.4f", epoch, report["loss"], self._metric, report[self._metric])
@@ -267,7 +283,8 @@ class Trainer:
             loss = data_loss / batch_size + self._regularisation(batch) / replicas
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
-        gradients = tape.gradient(scaled, variables)
+        # Zero for a bias before batch normalisation, which nothing depends on.
+        gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return data_loss
 

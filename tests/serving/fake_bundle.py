@@ -2,6 +2,7 @@
 
 The encode graph averages the history's item vectors and adds two time terms; the score graph is
 `mean . vector(candidate) + bias(candidate) + days since the first event - 0.5 * days since the last event`.
+Both tastes are `mean * vector(candidate)`, element by element, so a linear map of the vector gives them exactly.
 """
 
 import hashlib
@@ -26,6 +27,14 @@ STORED = {
     "ann": {"items": [1, 2], "timestamps": [T0, T0 + DAY], "first_timestamp": T0 - 9 * DAY, "seen": [1, 2, 3]},
     "bob": {"items": [0], "timestamps": [T0], "first_timestamp": T0, "seen": [0]},
     "cid": {"items": [0, 6], "timestamps": [T0, T0 + 5], "first_timestamp": T0, "seen": [0, 6]},
+}
+
+GRAPHS = {
+    "encode": (["items", "timestamps", "length", "first_timestamp", "now"], ["mean", "clock"]),
+    "candidates": (["items"], ["candidate", "candidate_bias"]),
+    "score": (["mean", "clock", "candidate", "candidate_bias"], ["scores", "short_term", "taste"]),
+    "approximate": (["slope", "offset", "clock", "candidate", "candidate_bias"], ["scores"]),
+    "sketch": (["slope", "offset", "candidate"], ["scores"]),
 }
 
 
@@ -74,7 +83,7 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
             node("ReduceSum", ["embedded", "axis1"], ["total"], keepdims=0),
             node("Cast", ["length"], ["length_f"], to=f32),
             node("Unsqueeze", ["length_f", "axis1"], ["length_2d"]),
-            node("Div", ["total", "length_2d"], ["taste"]),
+            node("Div", ["total", "length_2d"], ["mean"]),
             node("Sub", ["now", "first_timestamp"], ["elapsed"]),
             node("ReduceMax", ["timestamps"], ["last"], axes=[1], keepdims=0),
             node("Sub", ["now", "last"], ["idle"]),
@@ -91,26 +100,54 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
             "first_timestamp": (i64, ["B"]),
             "now": (i64, ["B"]),
         },
-        {"taste": (f32, ["B", dimension]), "clock": (f32, ["B"])},
+        {"mean": (f32, ["B", dimension]), "clock": (f32, ["B"])},
         {"vectors": vectors, "axis1": np.array([1]), "half": np.float32(0.5), "day": np.float32(DAY)},
         folder / "encode.onnx",
     )
+    candidate, slope = {"candidate": (f32, ["C", dimension])}, {"slope": (f32, [dimension, dimension])}
+    axis, offset = {"axis1": np.array([1])}, {"offset": (f32, [dimension])}
+    biased, clock, scores = {"candidate_bias": (f32, ["C"])}, {"clock": (f32, [])}, {"scores": (f32, ["C"])}
+    _graph(
+        "candidates",
+        [node("Gather", ["vectors", "items"], ["candidate"]), node("Gather", ["bias", "items"], ["candidate_bias"])],
+        {"items": (i32, ["C"])},
+        candidate | biased,
+        {"vectors": vectors, "bias": bias},
+        folder / "candidates.onnx",
+    )
+    add = [
+        node("Add", ["product", "candidate_bias"], ["with_bias"]),
+        node("Add", ["with_bias", "clock"], ["scores"]),
+    ]
     _graph(
         "score",
         [
-            node("Gather", ["vectors", "candidates"], ["embedded"]),  # (B, C, D)
-            node("Unsqueeze", ["taste", "axis2"], ["taste_3d"]),  # (B, D, 1)
-            node("MatMul", ["embedded", "taste_3d"], ["product_3d"]),
-            node("Squeeze", ["product_3d", "axis2"], ["product"]),  # (B, C)
-            node("Gather", ["bias", "candidates"], ["candidate_bias"]),
-            node("Unsqueeze", ["clock", "axis1"], ["clock_2d"]),
-            node("Add", ["product", "candidate_bias"], ["biased"]),
-            node("Add", ["biased", "clock_2d"], ["scores"]),
+            node("Mul", ["candidate", "mean"], ["taste"]),
+            node("Identity", ["taste"], ["short_term"]),
+            node("ReduceSum", ["taste", "axis1"], ["product"], keepdims=0),
+            *add,
         ],
-        {"taste": (f32, ["B", dimension]), "clock": (f32, ["B"]), "candidates": (i32, ["B", "C"])},
-        {"scores": (f32, ["B", "C"])},
-        {"vectors": vectors, "bias": bias, "axis1": np.array([1]), "axis2": np.array([2])},
+        {"mean": (f32, [dimension])} | clock | candidate | biased,
+        scores | {"short_term": (f32, ["C", dimension]), "taste": (f32, ["C", dimension])},
+        axis,
         folder / "score.onnx",
+    )
+    mapped = node("Gemm", ["candidate", "slope", "offset"], ["mapped"])
+    _graph(
+        "approximate",
+        [mapped, node("ReduceSum", ["mapped", "axis1"], ["product"], keepdims=0), *add],
+        slope | offset | clock | candidate | biased,
+        scores,
+        axis,
+        folder / "approximate.onnx",
+    )
+    _graph(
+        "sketch",
+        [mapped, node("ReduceSum", ["mapped", "axis1"], ["scores"], keepdims=0)],
+        slope | offset | candidate,
+        scores,
+        axis,
+        folder / "sketch.onnx",
     )
 
 
@@ -120,7 +157,7 @@ def seal(folder: Path, **changes):
     rows = {n: pq.read_metadata(folder / f"{n}.parquet").num_rows for n in
             ("vocabulary_item", "vocabulary_category", "vocabulary_user", "catalogue")}  # fmt: skip
     document = {
-        "format_version": 1,
+        "format_version": 2,
         "model": "sli_rec",
         "created_at": "2026-01-01T00:00:00+00:00",
         "features": {"item": ["item", "category"], "event": ["timestamp"]},
@@ -132,12 +169,8 @@ def seal(folder: Path, **changes):
             "max_seq_length": 4,
         },
         "graphs": {
-            "encode": {
-                "file": "encode.onnx",
-                "inputs": ["items", "timestamps", "length", "first_timestamp", "now"],
-                "outputs": ["taste", "clock"],
-            },
-            "score": {"file": "score.onnx", "inputs": ["taste", "clock", "candidates"], "outputs": ["scores"]},
+            name: {"file": f"{name}.onnx", "inputs": inputs, "outputs": outputs}
+            for name, (inputs, outputs) in GRAPHS.items()
         },
         "config": {"train": {"learning_rate": 0.001}},
         "metrics": {"ndcg": 0.5},
@@ -199,14 +232,14 @@ def build_fake_bundle(folder: Path, *, bias=BIAS, time_axis="T", **changes) -> P
     return folder
 
 
-def build_large_bundle(folder: Path, *, products=234, dimension=40, seed=0) -> Path:
+def build_large_bundle(folder: Path, *, products=234, dimension=40, seed=0, bias=1.0) -> Path:
     """A bundle of random item vectors, for timing and for properties over many products."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     write_graphs(
         folder,
         rng.normal(0, 0.3, (products + 1, dimension)).astype(np.float32),
-        rng.normal(0, 1, products + 1).astype(np.float32),
+        rng.normal(0, bias, products + 1).astype(np.float32),
     )
     handles = [f"product-{n}" for n in range(products)]
     popularity = np.sort(rng.integers(1, 1000, products))[::-1]

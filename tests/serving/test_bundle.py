@@ -39,8 +39,8 @@ def test_opens_columns_and_indexes(pristine):
     assert bundle.catalogue.row_of("atlas") == bundle.catalogue.row_of(gid(40)) == 4
     assert bundle.catalogue.row_of("gone") is None
     assert bundle.vocabularies["item"].index == {handle: i for i, handle in enumerate(HANDLES, 1)}
-    assert bundle.encode.file == pristine / "encode.onnx"
-    assert bundle.encode.outputs == ("taste", "clock")
+    assert bundle.graphs["encode"].file == pristine / "encode.onnx"
+    assert bundle.graphs["encode"].outputs == ("mean", "clock")
     assert bundle.manifest.sizes.max_seq_length == 4
     with pytest.raises(AttributeError):
         bundle.path = None
@@ -63,7 +63,7 @@ def names(pristine):
 
 
 def test_a_changed_byte_in_any_file_is_refused(pristine, folder):
-    assert len(names(pristine)) == 9
+    assert len(names(pristine)) == 12
     for name in names(pristine):
         original = (folder / name).read_bytes()
         for position in {0, len(original) // 2, len(original) - 1}:
@@ -113,10 +113,10 @@ def test_a_bundle_without_a_manifest_is_refused(tmp_path):
         open_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_another_format_version_is_refused(folder, version):
     seal(folder, format_version=version)
-    with pytest.raises(BundleError, match=f"`format_version` should be 1. Received: {version!r}"):
+    with pytest.raises(BundleError, match=f"`format_version` should be 2. Received: {version!r}"):
         open_bundle(folder)
 
 
@@ -132,7 +132,7 @@ def test_a_missing_key_is_named(folder, key):
 @pytest.mark.parametrize(
     ("graphs", "message"),
     [
-        ({"encode": {"file": "encode.onnx", "inputs": [], "outputs": []}}, "should have 'score'"),
+        ({"encode": {"file": "encode.onnx", "inputs": [], "outputs": []}}, "should have 'candidates'"),
         ({"encode": {"file": "other.onnx", "inputs": [], "outputs": []}}, "listed in `sha256`"),
     ],
 )
@@ -142,15 +142,33 @@ def test_graphs_are_checked(folder, graphs, message):
         open_bundle(folder)
 
 
-def test_graph_names_must_match_the_contract_and_the_file(folder):
+@pytest.mark.parametrize(
+    ("graph", "side", "names", "message"),
+    [
+        ("encode", "inputs", ["items"], "encode inputs should be"),
+        ("candidates", "inputs", ["ids"], r"candidates inputs should be \['items'\]"),
+        ("candidates", "outputs", ["candidate"], "score inputs should be"),
+        ("score", "inputs", ["mean", "candidate"], "score inputs should be .* Received: .*'mean', 'candidate'"),
+        ("score", "outputs", ["scores"], "score outputs should be"),
+        ("approximate", "inputs", ["slope", "candidate", "mean"], "approximate inputs should be"),
+        ("sketch", "outputs", [], "sketch outputs should be"),
+    ],
+)
+def test_graph_names_must_match_the_contract(folder, graph, side, names, message):
     graphs = json.loads((folder / "bundle.json").read_text())["graphs"]
-    graphs["score"]["inputs"] = ["taste", "candidates"]
+    graphs[graph][side] = names
     seal(folder, graphs=graphs)
-    with pytest.raises(BundleError, match=r"score inputs should be \['taste', 'clock', 'candidates'\]"):
+    with pytest.raises(BundleError, match=message):
         open_bundle(folder)
-    graphs["encode"]["outputs"] = graphs["score"]["inputs"][:1]
+
+
+def test_graph_names_must_match_the_file(folder):
+    graphs = json.loads((folder / "bundle.json").read_text())["graphs"]
+    graphs["encode"]["outputs"] = ["mean"]
+    for name in ("score", "approximate"):
+        graphs[name]["inputs"].remove("clock")
     seal(folder, graphs=graphs)
-    with pytest.raises(BundleError, match=r"should have inputs .* and outputs \['taste'\]"):
+    with pytest.raises(BundleError, match=r"should have inputs .* and outputs \['mean'\]"):
         Recommender(open_bundle(folder))
 
 

@@ -266,3 +266,54 @@ def test_configuration_sets_the_defaults_of_requests(bundle):
     config = serve_config({"k": 2, "recommend_seen": True})
     answer = Recommender(bundle, config).recommend(None, ["shirt"], [T0])
     check(answer, *(part[:2] for part in ranked(expected_logits([1], [T0], T0, T0))))
+
+
+def test_a_batch_gets_the_answers_of_one_by_one(recommender):
+    rng = np.random.default_rng(0)
+    shoppers = [
+        (user, [HANDLES[n] for n in rng.integers(0, 6, length)], [T0 + int(n) for n in rng.integers(0, DAY, length)])
+        for user, length in zip([None, "ann", "bob", "cid", "x"] * 8, range(40), strict=True)
+    ]
+    for keywords in ({}, {"k": 2, "recommend_seen": True}, {"candidate_ids": ["jeans", "gone"], "now": T0 + 9 * DAY}):
+        batch = recommender.recommend_batch(shoppers, **keywords)
+        for answer, shopper in zip(batch, shoppers, strict=True):
+            alone = recommender.recommend(*shopper, **keywords)
+            assert (answer.item_ids, answer.message) == (alone.item_ids, alone.message)
+            assert answer.scores == pytest.approx(alone.scores, abs=1e-6)
+    assert recommender.recommend_batch([]) == []
+    with pytest.raises(RequestError, match=r"^Row 1: `items` should be a list"):
+        recommender.recommend_batch([(None, [], []), (None, "shirt", [T0])])
+
+
+def test_two_stages_give_the_exact_scores_of_nearly_the_same_products(tmp_path):
+    # With what the first sieve cannot see, the bias, kept small.
+    bundle = open_bundle(build_large_bundle(tmp_path / "bundle", products=3000, dimension=8, bias=0.05))
+    exact = Recommender(bundle, ServeConfig(two_stage_from=None))
+    config = ServeConfig(two_stage_from=1000, shortlist_size=100, shortlist_sample=200)
+    fast = Recommender(bundle, config)
+    items = [f"product-{n}" for n in range(0, 3000, 200)]
+    request = ("x", items, [T0 + n * 60 for n in range(len(items))])
+    everything = exact.recommend(*request, k=3000)
+    score = dict(zip(everything.handles, everything.scores, strict=True))
+    answer = fast.recommend(*request)
+    assert answer.scores == pytest.approx([score[handle] for handle in answer.handles], abs=1e-6)
+    assert len({*answer.handles} & {*everything.handles[:16]}) >= 15
+    assert answer == fast.recommend(*request) == Recommender(bundle, config).recommend(*request)
+    assert fast.recommend_batch([request])[0].item_ids == answer.item_ids
+    # Few candidates, and lists too long for the shortlist, are ranked exactly.
+    candidates = [f"product-{n}" for n in range(500)]
+    for keywords in ({"candidate_ids": candidates}, {"k": 400}, {"k": 3000}):
+        assert fast.recommend(*request, **keywords) == exact.recommend(*request, **keywords)
+
+
+def test_two_stages_keep_to_what_is_eligible(tmp_path):
+    bundle = open_bundle(build_large_bundle(tmp_path / "bundle", products=3000, dimension=8))
+    fast = Recommender(bundle, ServeConfig(two_stage_from=1000, shortlist_size=100, shortlist_sample=200))
+    request = (None, ["product-7"], [T0])
+    best = fast.recommend(*request, k=20, recommend_seen=True)
+    seen = [*best.handles[:10], "product-7"]
+    again = fast.recommend(*request, k=20, candidate_ids=[f"product-{n}" for n in range(0, 3000, 2)])
+    assert all(int(handle.removeprefix("product-")) % 2 == 0 for handle in again.handles)
+    assert not {*fast.recommend(None, seen, [T0] * 11, k=20).handles} & {*seen}
+    empty = Recommender(open_bundle(build_fake_bundle(tmp_path / "small")), ServeConfig(two_stage_from=1))
+    assert empty.recommend(None, ["shirt"], [T0]).handles[-1] == "fresh"

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from training.config import ModelConfig
-from training.models.dense import FullyConnected, FusedBatchNormalization
+from training.models.dense import Dropout, FullyConnected, FusedBatchNormalization
 from training.models.layers import LongTermAttention, TargetAttention, TimeFeatures, masked_softmax
 from training.models.slirec import HISTORY_INPUTS, STATE_OUTPUTS, SliRec
 from training.models.time_lstm import TimeLSTM
@@ -131,6 +132,66 @@ def test_batch_normalisation_is_that_of_keras_in_training_and_inference():
     np.testing.assert_allclose(ours.moving_variance, theirs.moving_variance, rtol=3e-3)
     theirs.moving_variance.assign(ours.moving_variance)
     np.testing.assert_allclose(ours(rows), theirs(rows), rtol=1e-4)
+
+
+def value_and_gradients(layer, inputs, training):
+    """The layer's first output, and the gradients of a sum in which every number of it counts differently."""
+    inputs = [tf.convert_to_tensor(array) for array in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = layer(*inputs, training=training)
+        weights = tf.cos(tf.reshape(tf.range(tf.size(value), dtype=tf.float32), tf.shape(value)))
+        total = tf.reduce_sum(value * weights)
+    return value, tape.gradient(total, [*inputs, *layer.trainable_weights])
+
+
+@pytest.mark.parametrize(("shoppers", "events"), [(5, 7), (1, 3), (4, 1)])
+def test_the_scan_has_the_numbers_and_gradients_of_the_loop(shoppers, events):
+    layer = TimeLSTM(3, initializer="random_normal")
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(shoppers, events, 5)), *rng.normal(size=(2, shoppers, events))
+    layer.build((None, None, 5))
+    for weight in layer.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    inputs = [array.astype(np.float32) for array in inputs]
+    (loop, of_loop), (scan, of_scan) = (value_and_gradients(layer, inputs, training) for training in (False, True))
+    np.testing.assert_allclose(loop, scan, atol=1e-6)
+    for one, two in zip(of_loop, of_scan, strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 10.0])
+def test_the_first_normalisation_from_moments_is_that_of_the_rows(shift):
+    """Also where the mean is many times the deviation, which a plain mean of squares would not survive."""
+    parts = FullyConnected((6, 4), ("relu", "relu"), (0.0, 0.0), True, "random_normal", name="network")
+    layer = TargetAttention(parts, "random_normal")
+    rng = np.random.default_rng(2)
+    keys, query = (rng.normal(shift, 1, size).astype(np.float32) for size in ((4, 5, 3), (4, 7, 3)))
+    layer.build(keys.shape)
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    k = np.broadcast_to(keys[:, None], (4, 7, 5, 3)).astype(np.float64)
+    q = np.broadcast_to(query[:, :, None], (4, 7, 5, 3))
+    wide = np.concatenate([k, q, k - q, k * q], axis=-1).reshape(-1, 12)
+    rows = wide @ np.asarray(parts.dense[0].kernel) + np.asarray(parts.dense[0].bias)
+    scale, offset = layer._first_normalisation(keys, query)
+    expected = np.asarray(parts.norms[0].gamma) / np.sqrt(rows.var(axis=0) + 1e-4)
+    np.testing.assert_allclose(scale, expected, rtol=1e-4)
+    np.testing.assert_allclose(offset, np.asarray(parts.norms[0].beta) - rows.mean(axis=0) * expected, rtol=1e-3)
+    np.testing.assert_allclose(parts.norms[0].moving_mean, 0.05 * rows.mean(axis=0), rtol=1e-4)
+    unbiased = rows.var(axis=0, ddof=1)
+    np.testing.assert_allclose(parts.norms[0].moving_variance, 0.95 + 0.05 * unbiased, rtol=1e-4)
+
+
+def test_dropout_zeroes_its_share_keeps_the_mean_and_draws_anew():
+    layer = Dropout(0.3, seed=3)
+    ones = np.ones((1001, 81), np.float32)  # an odd number: bits are drawn in pairs
+    first, second = np.asarray(layer(ones, training=True)), np.asarray(layer(ones, training=True))
+    assert set(np.unique(first)) == {0, np.float32(1 / (1 - 19661 / 65536))}
+    assert abs((first == 0).mean() - 0.3) < 0.01
+    assert 0.4 < (first == second).mean() < 0.7
+    np.testing.assert_array_equal(layer(ones), ones)
+    np.testing.assert_array_equal(Dropout(0.3, seed=3)(ones, training=True), first)
 
 
 def test_encoding_names_what_scoring_reads(model):

@@ -47,7 +47,12 @@ def test_keras_and_onnx_give_the_scores_of_recommenders(trained):
     dataset, logits, checkpoint = trained
     model = load_recommenders_checkpoint(checkpoint, ModelConfig(), dataset.item_category)
     graphs = export_graphs(model)
-    encode, score = (onnxruntime.InferenceSession(graphs[name].SerializeToString()) for name in ("encode", "score"))
+    sessions = {name: onnxruntime.InferenceSession(graph.SerializeToString()) for name, graph in graphs.items()}
+
+    def run(graph, feeds):
+        names = [output.name for output in sessions[graph].get_outputs()]
+        return dict(zip(names, sessions[graph].run(names, feeds), strict=True))
+
     lengths = set()
     for split in SPLITS:
         rows, reference = dataset.rows(split), logits[split]
@@ -58,9 +63,11 @@ def test_keras_and_onnx_give_the_scores_of_recommenders(trained):
         ours = np.asarray(model.score(model.encode(window.as_inputs()), candidates))
         np.testing.assert_allclose(sigmoid(ours), sigmoid(reference), atol=1e-5, rtol=0)
         np.testing.assert_allclose(ours, reference, atol=1e-4, rtol=1e-4)
-        state = dict(zip([o.name for o in encode.get_outputs()], encode.run(None, window.as_inputs()), strict=True))
-        (onnx_logits,) = score.run(["scores"], state | {"candidates": candidates})
-        np.testing.assert_allclose(sigmoid(onnx_logits), sigmoid(reference), atol=1e-5, rtol=0)
+        for row in range(len(rows)):  # one shopper at a time, as serving does
+            state = run("encode", {name: value[row : row + 1] for name, value in window.as_inputs().items()})
+            state = {name: value[0] for name, value in state.items()}
+            scores = run("score", state | run("candidates", {"items": candidates[row]}))["scores"]
+            np.testing.assert_allclose(sigmoid(scores), sigmoid(reference[row]), atol=1e-5, rtol=0)
     assert lengths == set(range(1, 61))
 
 

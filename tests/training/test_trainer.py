@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from small_data import small_dataset
 
 from training.config import TrainingConfig
@@ -43,6 +44,7 @@ def test_training_lowers_the_loss_and_reports_every_epoch(finished):
     assert losses[-1] < losses[0] < np.log(5) + 0.1
     for report in finished.history:
         assert report["examples_per_second"] > 0
+        assert 0 <= report["waiting"] < 1
         assert {"valid/seen_out/NDCG@10", "valid/seen_in/NDCG@10", "valid/sampled/group_auc"} <= set(report)
     assert json.loads((finished.run_folder / "history.json").read_text()) == finished.history
     assert list((finished.run_folder / "tensorboard").glob("events*"))
@@ -140,6 +142,14 @@ from training.data.sequences import load_dataset
 from training.trainer import Trainer, describe_devices
 dataset = load_dataset(sys.argv[1])
 answer = {}
+for strategy in ("default", "mirrored"):
+    config = TrainingConfig().replaced(
+        train=json.loads(sys.argv[3]) | {"epochs": 1},
+        model={"enable_BN": False, "dropout": (0, 0)},
+        device={"strategy": strategy},
+    )
+    result = Trainer(dataset, config, f"{sys.argv[2]}/plain-{strategy}", progress=False).fit()
+    answer[f"plain {strategy}"] = [report["loss"] for report in result.history]
 for strategy, precision in (("default", "float32"), ("mirrored", "float32"), ("default", "mixed_bfloat16"),
                             ("default", "mixed_float16")):
     config = TrainingConfig().replaced(
@@ -152,6 +162,11 @@ for strategy, precision in (("default", "float32"), ("mirrored", "float32"), ("d
     ]
 print(json.dumps(answer))
 """
+
+
+def load_arrays_of(path):
+    with safe_open(path, framework="np") as stream:
+        return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
 
 
 @pytest.mark.slow
@@ -168,6 +183,11 @@ def test_two_devices_and_mixed_precision_reach_the_loss_of_one_device(dataset, t
     )
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout.strip().splitlines()[-1])
+    # Without batch statistics and dropout, which each device has of its own, the two must be the same.
+    np.testing.assert_allclose(answer.pop("plain mirrored"), answer.pop("plain default"), rtol=1e-4)
+    weights = [load_arrays_of(tmp_path / f"plain-{strategy}" / BEST) for strategy in ("default", "mirrored")]
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(value, weights[1][name], atol=2e-3, err_msg=name)
     one = answer["default float32"][1]
     assert answer["mirrored float32"][0].startswith("Training on 2 x CPU")
     for name, (_, losses) in answer.items():

@@ -8,16 +8,16 @@ import tensorflow as tf
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
+MOMENTUM = 0.95  # of the moving statistics of batch normalisation; both as recommenders sets them
+EPSILON = 1e-4
+
 
 @keras.saving.register_keras_serializable("slirec")
 class FusedBatchNormalization(keras.layers.Layer):
-    """Batch normalisation over rows, as recommenders sets it: momentum 0.95, epsilon 1e-4.
+    """Batch normalisation over rows.
 
     Keras 3's own layer has lost the fused kernel; in training this one takes about a third of its time on a CPU.
     """
-
-    MOMENTUM = 0.95
-    EPSILON = 1e-4
 
     def build(self, input_shape: Any) -> None:
         """Creates scale, offset and the moving statistics, all (width,) and float32 under any precision."""
@@ -38,24 +38,105 @@ class FusedBatchNormalization(keras.layers.Layer):
             setattr(self, name, weight)
         self.built = True
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Normalises (N, width) by the batch's statistics in training, by the moving ones otherwise."""
+    def call(self, inputs: Any, training: bool = False, left_out: Any = 0.0) -> Any:
+        """Normalises (N, width) by the batch's statistics in training, by the moving ones otherwise.
+
+        A constant makes no difference to rows that are normalised by their own mean: one that the caller has therefore
+        `left_out` in training, the bias, is added to the moving mean only.
+        """
         if not training:
-            scale = ops.rsqrt(self.moving_variance + self.EPSILON) * self.gamma
-            offset = self.beta - self.moving_mean * scale
+            scale, offset = self._affine(self.moving_mean, self.moving_variance)
             return inputs * ops.cast(scale, inputs.dtype) + ops.cast(offset, inputs.dtype)
-        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs[None, :, None, :],  # (1, N, 1, width): the kernel normalises over all axes but the last
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros(0),
-            variance=tf.zeros(0),
-            epsilon=self.EPSILON,
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        normalised, mean, variance = _normalise(inputs, gamma, beta)
+        self._remember(mean + left_out, variance)
+        return normalised
+
+    def fold(self, mean: Any, variance: Any, rows: Any) -> tuple[Any, Any]:
+        """Does a training step's normalisation for a caller that knows the statistics before it has the rows.
+
+        Args:
+            mean: (width,) mean over the batch's rows.
+            variance: (width,) their variance, divided by N.
+            rows: N, as a scalar tensor.
+
+        Returns:
+            scale and offset, (width,) each: `x * scale + offset` is normalised. Gradients flow through both.
+        """
+        rows = tf.cast(rows, variance.dtype)
+        self._remember(mean, variance * rows / tf.maximum(rows - 1.0, 1.0))
+        return self._affine(mean, variance)
+
+    def _affine(self, mean: Any, variance: Any) -> tuple[Any, Any]:
+        scale = ops.rsqrt(variance + EPSILON) * self.gamma
+        return scale, self.beta - mean * scale
+
+    def _remember(self, mean: Any, variance: Any) -> None:
+        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * MOMENTUM + tf.stop_gradient(now) * (1.0 - MOMENTUM))
+
+
+@tf.custom_gradient
+def _normalise(rows: Any, gamma: Any, beta: Any) -> Any:
+    """Normalises (N, width); also returns mean and (unbiased) variance, which have no gradient of their own.
+
+    TensorFlow's gradient of the same kernel also fills arrays of zeros for the outputs that nobody differentiates.
+    """
+    shape: Any = tf.shape(rows)
+    four_axes = (1, shape[0], 1, shape[1])  # the kernel normalises over all axes but the last
+    rows = tf.reshape(rows, four_axes)
+    outputs: Any = tf.raw_ops.FusedBatchNormV3(
+        x=rows, scale=gamma, offset=beta, mean=tf.zeros(0), variance=tf.zeros(0), epsilon=EPSILON, is_training=True
+    )
+    normalised, mean, variance, *kept = outputs
+
+    def gradient(upstream: Any, *_: Any) -> Any:
+        of_rows, of_gamma, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=tf.reshape(upstream, four_axes),
+            x=rows,
+            scale=gamma,
+            reserve_space_1=kept[0],
+            reserve_space_2=kept[1],
+            reserve_space_3=kept[2],
+            epsilon=EPSILON,
             is_training=True,
         )
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.MOMENTUM + tf.stop_gradient(now) * (1.0 - self.MOMENTUM))
-        return tf.squeeze(normalised, (0, 2))
+        return tf.reshape(of_rows, shape), of_gamma, of_beta
+
+    return (tf.reshape(normalised, shape), mean, variance), gradient
+
+
+@keras.saving.register_keras_serializable("slirec")
+class Dropout(keras.layers.Layer):
+    """Dropout that draws 16 random bits a number, not 32, which takes a third of the time; rates to 1 / 65536.
+
+    Args:
+        rate: Share of the numbers set to zero; the others are divided by 1 - rate.
+        seed: Seed of the generator, whose state is saved with the weights.
+    """
+
+    def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Returns `inputs` with a random part zeroed in training, unchanged otherwise."""
+        if not training or self.seed_generator is None:
+            return inputs
+        threshold = round(self.rate * 65536)
+        count: Any = tf.size(inputs)
+        uniform: Any = tf.random.stateless_uniform
+        seed = tf.cast(self.seed_generator.next(), tf.int64)
+        words = uniform([(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)  # all 32 bits
+        bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
+        kept = tf.cast(tf.reshape(bits, tf.shape(inputs)) >= tf.constant(threshold, tf.uint16), inputs.dtype)
+        return inputs * (kept * (65536 / (65536 - threshold)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("slirec")
@@ -87,9 +168,7 @@ class FullyConnected(keras.layers.Layer):
         self.norms = [
             FusedBatchNormalization(name=f"norm_{i}") for i, _ in enumerate(self.layer_sizes if enable_BN else ())
         ]
-        self.drops = [
-            keras.layers.Dropout(rate, seed=seed + i, name=f"drop_{i}") for i, rate in enumerate(self.dropout)
-        ]
+        self.drops = [Dropout(rate, seed + i, name=f"drop_{i}") for i, rate in enumerate(self.dropout)]
         self.output_layer = self._dense(1, "output")
 
     def _dense(self, units: int, name: str) -> keras.layers.Dense:
@@ -106,23 +185,29 @@ class FullyConnected(keras.layers.Layer):
         self.output_layer.build((None, width))
         self.built = True
 
-    def call(self, inputs: Any, training: bool = False, projected: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool = False, projected: bool = False, normalised: bool = False) -> Any:
         """Computes one logit a row.
 
         Args:
             inputs: (N, width), or with `projected` the first layer's pre-activations (N, layer_sizes[0]).
             training: Whether dropout and batch statistics are on.
             projected: Whether the first matrix product has been done by the caller.
+            normalised: Whether the first normalisation has been, too.
 
         Returns:
             (N, 1) logits.
         """
         hidden = inputs
         for i, dense in enumerate(self.dense):
+            left_out: Any = 0.0
             if i or not projected:
-                hidden = dense(hidden)
-            if self.enable_BN:
-                hidden = self.norms[i](hidden, training=training)
+                if training and self.enable_BN:
+                    hidden = ops.matmul(hidden, ops.cast(dense.kernel, hidden.dtype))
+                    left_out = ops.cast(dense.bias, "float32")
+                else:
+                    hidden = dense(hidden)
+            if self.enable_BN and (i or not normalised):
+                hidden = self.norms[i](hidden, training=training, left_out=left_out)
             hidden = self.drops[i](hidden, training=training)
             if self.activation[i] != "identity":
                 hidden = getattr(ops, self.activation[i])(hidden)

@@ -173,6 +173,11 @@ class TargetAttention(keras.layers.Layer):
         batch, candidates = ops.shape(query)[0], ops.shape(query)[1]
         columns, first = ops.shape(hidden)[1], self.network.layer_sizes[0]
         _, of_query, of_product = self._parts()
+        normalised = training and self.network.enable_BN
+        if normalised:
+            scale, offset = (ops.cast(array, query.dtype) for array in self._first_normalisation(keys, query))
+            of_query, of_product = ops.cast(of_query, query.dtype) * scale, ops.cast(of_product, query.dtype) * scale
+            key_part = key_part * scale + offset
         query_part = ops.matmul(ops.reshape(query, (-1, self.width)), ops.cast(of_query, query.dtype))
         product = ops.expand_dims(keys, 1) * ops.expand_dims(query, 2)  # (B, C, T, D)
         product = ops.matmul(ops.reshape(product, (-1, self.width)), ops.cast(of_product, query.dtype))
@@ -180,10 +185,65 @@ class TargetAttention(keras.layers.Layer):
         pairs = ops.reshape(product, (-1, columns, first)) + ops.expand_dims(query_part, 1)  # (B * C, T, first)
         pairs = ops.reshape(pairs, (batch, candidates, columns * first))
         pairs = pairs + ops.reshape(key_part, (batch, 1, columns * first))
-        logits = self.network(ops.reshape(pairs, (-1, first)), training=training, projected=True)
+        logits = self.network(ops.reshape(pairs, (-1, first)), training=training, projected=True, normalised=normalised)
         logits = ops.reshape(logits, (batch, candidates, columns))
         weights = masked_softmax(logits, ops.expand_dims(mask, 1))
         return ops.matmul(ops.cast(weights, hidden.dtype), hidden), weights
+
+    def _first_normalisation(self, keys: Any, query: Any) -> tuple[Any, Any]:
+        """Normalises the first layer before its B * C * T rows exist, which spares two passes over them each way.
+
+        A row is linear in u = [k, q, k * q], so its mean and variance follow from those of u, and these from sums of
+        each shopper over events and over candidates. Centred k and q keep the variance exact in float32.
+
+        Args:
+            keys: (B, T, D) events, from `encode`.
+            query: (B, C, D) candidates.
+
+        Returns:
+            scale and offset of the first layer's outputs, (first,) float32 each.
+        """
+        keys, query = ops.cast(keys, "float32"), ops.cast(query, "float32")
+        events = ops.cast(ops.shape(keys)[1], "float32")
+        candidates = ops.cast(ops.shape(query)[1], "float32")
+        rows = ops.cast(ops.shape(keys)[0], "float32") * events * candidates
+        key_mean, query_mean = ops.mean(keys, axis=(0, 1)), ops.mean(query, axis=(0, 1))  # (D,)
+        keys, query = keys - key_mean, query - query_mean
+        key_sum, query_sum = ops.sum(keys, axis=1), ops.sum(query, axis=1)  # (B, D)
+        key_square = ops.matmul(ops.transpose(keys, (0, 2, 1)), keys)  # (B, D, D)
+        query_square = ops.matmul(ops.transpose(query, (0, 2, 1)), query)
+        key_query = ops.matmul(ops.transpose(key_sum), query_sum)  # (D, D), as all below
+        key_product = ops.sum(key_square * ops.expand_dims(query_sum, 1), axis=0)
+        query_product = ops.sum(query_square * ops.expand_dims(key_sum, 1), axis=0)
+        product_product = ops.sum(key_square * query_square, axis=0)
+        moments = ops.concatenate(
+            [
+                ops.concatenate([ops.sum(key_square, axis=0) * candidates, key_query, key_product], axis=1),
+                ops.concatenate(
+                    [ops.transpose(key_query), ops.sum(query_square, axis=0) * events, query_product], axis=1
+                ),
+                ops.concatenate([ops.transpose(key_product), ops.transpose(query_product), product_product], axis=1),
+            ],
+            axis=0,
+        )
+        of_key, of_query, of_product = (ops.cast(part, "float32") for part in self._parts())
+        # k * q = k' * q' + k' * mean(q) + mean(k) * q' + mean(k) * mean(q) for the centred k', q'.
+        matrix = ops.concatenate(
+            [
+                of_key + ops.expand_dims(query_mean, 1) * of_product,
+                of_query + ops.expand_dims(key_mean, 1) * of_product,
+                of_product,
+            ],
+            axis=0,
+        )  # (3 D, first)
+        product_mean = ops.sum(key_sum * query_sum, axis=0) / rows
+        centre = ops.sum(matrix[2 * self.width :] * ops.expand_dims(product_mean, 1), axis=0)
+        variance = ops.sum(matrix * ops.matmul(moments / rows, matrix), axis=0) - centre * centre
+        constants = ((key_mean, of_key), (query_mean, of_query), (key_mean * query_mean, of_product))
+        mean = centre + ops.cast(self.network.dense[0].bias, "float32")
+        for value, part in constants:
+            mean = mean + ops.sum(ops.expand_dims(value, 1) * part, axis=0)
+        return self.network.norms[0].fold(mean, ops.maximum(variance, 0.0), rows)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -94,12 +94,13 @@ class SliRec(keras.Model):
         category = self.cate_embedding(ops.take(self.item_category, items, axis=0))
         return item, ops.concatenate([item, category], axis=-1)
 
-    def encode(self, history: Mapping[str, Any]) -> dict[str, Any]:
+    def encode(self, history: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         """Encodes histories, independently of any candidate (paper, sections 4.1 and 4.2).
 
         Args:
             history: `HISTORY_INPUTS`: items (B, T) int32 right-padded with 0, timestamps (B, T) int64 UNIX seconds,
                 length (B,) int32, first_timestamp (B,) int64, now (B,) int64.
+            training: Whether gradients will be wanted; the numbers are the same.
 
         Returns:
             `STATE_OUTPUTS`: long_term (B, D), hidden (B, T, H), keys (B, T, D), key_part (B, T, first layer),
@@ -111,7 +112,7 @@ class SliRec(keras.Model):
         time_from_first, time_to_now = self.time_features(
             history["timestamps"], length, history["first_timestamp"], history["now"]
         )
-        hidden = self.time_lstm(item, time_from_first, time_to_now)
+        hidden = self.time_lstm(item, time_from_first, time_to_now, training=training)
         keys, key_part = self.target_attention.encode(hidden)
         if self.config.recommenders_compatible:
             last_time = time_to_now[:, -1:]
@@ -159,4 +160,4 @@ class SliRec(keras.Model):
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
         """Encodes the histories and scores their candidates: `HISTORY_INPUTS` and candidates (B, C) -> (B, C)."""
-        return self.score(self.encode(inputs), inputs["candidates"], training=training)
+        return self.score(self.encode(inputs, training), inputs["candidates"], training=training)

@@ -3,6 +3,9 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+from training.models.time_lstm_scan import scan
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
@@ -100,17 +103,20 @@ class TimeLSTM(keras.layers.Layer):
         gate = ops.matmul(events, weight("kernel")) + ops.matmul(read, weight("time_kernel")) + weight("bias")
         return ops.sigmoid(gate), ops.matmul(read, weight("output_kernel"))
 
-    def call(self, events: Any, time_from_first: Any, time_to_now: Any) -> Any:
+    def call(self, events: Any, time_from_first: Any, time_to_now: Any, training: bool = False) -> Any:
         """Runs over the history.
 
         Args:
             events: (B, T, width) item embeddings.
             time_from_first: (B, T), from `TimeFeatures`.
             time_to_now: (B, T), from `TimeFeatures`.
+            training: Whether gradients will be wanted: the same numbers then come from `scan`, whose own are fast.
 
         Returns:
             (B, T, H) outputs; those after a history's end are not meant to be read.
         """
+        if training:
+            return self._call_in_halves(events, time_from_first, time_to_now)
         batch, columns = ops.shape(events)[0], ops.shape(events)[1]
         flat = ops.reshape(events, (-1, events.shape[-1]))
         dtype = flat.dtype
@@ -122,7 +128,60 @@ class TimeLSTM(keras.layers.Layer):
         columns_of_gates = ops.reshape(ops.concatenate(parts, axis=1), (batch, columns, 6 * self.units))
         return self.loop(columns_of_gates)
 
+    def _call_in_halves(self, *inputs: Any) -> Any:
+        """Runs two halves of the shoppers side by side: a loop of small operations keeps one core busy, not several."""
+        rows = tf.shape(inputs[0])[0]
+        halves = zip(*(tf.split(array, [rows // 2, rows - rows // 2]) for array in inputs), strict=True)
+        return tf.concat([self._call_by_scan(*half) for half in halves], 0)
+
+    def _call_by_scan(self, events: Any, time_from_first: Any, time_to_now: Any) -> Any:
+        units, dtype = self.units, events.dtype
+        columns, rows = tf.shape(events)[1], tf.shape(events)[0]
+        flat = tf.reshape(tf.transpose(events, (1, 0, 2)), (-1, events.shape[-1]))  # (T * B, width): time first
+        times = tf.stack([tf.transpose(time_to_now), tf.transpose(time_from_first)], 2)
+        times = tf.cast(tf.reshape(times, (-1, 2)), dtype)  # (T * B, 2)
+
+        def values(*names: str) -> list[Any]:
+            return [tf.cast(tf.convert_to_tensor(getattr(self, name)), dtype) for name in names]
+
+        # Few wide products instead of many narrow ones: both times at once, in blocks beside which zeros stand.
+        now_weight, last_weight, *input_bias = values(*_sides("input_weight"), *_sides("input_bias"))
+        narrow, square = tf.zeros((1, units), dtype), tf.zeros((units, units), dtype)
+        time_weight = tf.concat(
+            [tf.concat([now_weight[None], narrow], 1), tf.concat([narrow, last_weight[None]], 1)], 0
+        )  # (2, 2H)
+        read = tf.tanh(tf.matmul(times, time_weight) + tf.concat(input_bias, 0))
+        now_shown, last_shown, now_time, last_time = values(*_sides("output_kernel"), *_sides("time_kernel"))
+        read_kernel = tf.concat(
+            [tf.concat([now_shown, now_time, square], 1), tf.concat([last_shown, square, last_time], 1)], 0
+        )  # (2H, 3H): to the output gate and the two gates of time
+        kernel, bias, recurrent, *sides = values(
+            "kernel", "bias", "recurrent_kernel", *_sides("kernel"), *_sides("bias")
+        )
+        kernel, bias, recurrent = (_gates_for_scan(weight) for weight in (kernel, bias, recurrent))
+        forget = tf.constant([0.0] * 2 * units + [1.0] * units, dtype)
+        of_cell = tf.matmul(flat, kernel[:, : 3 * units]) + (bias[: 3 * units] + forget)
+        of_others = tf.matmul(flat, tf.concat([kernel[:, 3 * units :], *sides[:2]], 1)) + tf.matmul(read, read_kernel)
+        of_others += tf.concat([bias[3 * units :], *sides[2:]], 0)
+        shape = (columns, rows, 3 * units)
+        return tf.transpose(scan(tf.reshape(of_cell, shape), tf.reshape(of_others, shape), recurrent), (1, 0, 2))
+
+    @property
+    def recurrent_kernel(self) -> Any:
+        """The recurrent kernel (H, 4H), which the loop's cell holds."""
+        return self.loop.cell.recurrent_kernel
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = {"units": self.units, "initializer": keras.initializers.serialize(self.initializer)}
         return {**super().get_config(), **config}
+
+
+def _sides(name: str) -> tuple[str, str]:
+    return f"now_{name}", f"last_{name}"
+
+
+def _gates_for_scan(weight: Any) -> Any:
+    """Returns a weight (..., 4H) with its columns for input and candidate exchanged: the order that `scan` reads."""
+    entered, candidate, forget, shown = tf.split(weight, 4, axis=-1)
+    return tf.concat([candidate, entered, forget, shown], -1)

@@ -1,0 +1,68 @@
+"""Writes an ONNX graph node by node, for the parts of the network where it matters which operations are run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+IR_VERSION = 9  # what ONNX Runtime 1.17 and later read
+_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu"}
+
+
+class GraphBuilder:
+    """Collects inputs, nodes and outputs; values are passed about by name."""
+
+    def __init__(self, name: str, opset: int):
+        self.name = name
+        self.opset = opset
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def input(self, name: str, shape: Sequence[int | str], dtype: int = onnx.TensorProto.FLOAT) -> str:
+        """Adds an input; names in `shape` are free dimensions."""
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        return name
+
+    def output(self, name: str, shape: Sequence[int | str], value: str) -> str:
+        """Makes `value`, the result of the node added last, a float32 output called `name`."""
+        node = self._nodes[-1]
+        if list(node.output) != [value]:
+            raise ValueError(f"`value` should be the last node's result {list(node.output)}. Received: {value!r}")
+        node.output[0] = name
+        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        return name
+
+    def constant(self, array: NDArray[Any]) -> str:
+        """Adds an array to the graph."""
+        name = f"constant_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
+        """Adds an operation with one result."""
+        name = f"{operation.lower()}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operation, list(inputs), [name], name, **attributes))
+        return name
+
+    def activation(self, value: str, name: str) -> str:
+        """Adds a Keras activation function of the training configuration."""
+        return value if name == "identity" else self.node(_ACTIVATIONS[name], value)
+
+    def dense(self, value: str, layers: Sequence[tuple[NDArray[Any], NDArray[Any], str]]) -> str:
+        """Adds dense layers, each (kernel, bias, activation), to (N, width)."""
+        for kernel, bias, name in layers:
+            value = self.activation(self.node("Gemm", value, self.constant(kernel), self.constant(bias)), name)
+        return value
+
+    def model(self) -> onnx.ModelProto:
+        """Returns the checked graph."""
+        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._constants)
+        opsets = [helper.make_opsetid("", self.opset)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
+        onnx.checker.check_model(model, full_check=True)
+        return model
