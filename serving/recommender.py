@@ -16,6 +16,7 @@ from serving.network import History, Network, State
 from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import Request, RequestError, parse_request
 from serving.shortlist import Shortlist
+from serving.tables import take
 from serving.threads import Workers, default_threads
 
 __all__ = ["Recommendation", "Recommender", "RequestError"]
@@ -266,9 +267,9 @@ class Recommender:
         absent = question.absent[: k - len(chosen)]
         zeros = [0.0] * (len(chosen) + len(absent) - len(best))
         return Recommendation(
-            item_ids=catalogue.gids.take(chosen).to_pylist() + absent,
+            item_ids=take(catalogue.gids, chosen).to_pylist() + absent,
             scores=scores.tolist() + zeros,
-            handles=catalogue.handles.take(chosen).to_pylist() + [""] * len(absent),
+            handles=take(catalogue.handles, chosen).to_pylist() + [""] * len(absent),
             message=" ".join(question.notes) or None,
         )
 

@@ -162,10 +162,10 @@ def read_catalogue(path: Path, items: Vocabulary, num_products: int) -> Catalogu
     trained = np.flatnonzero(item_ids)
     row_of_item = np.full(size, -1, np.int64)
     row_of_item[item_ids[trained]] = trained
-    named = items.values.take(pa.array(item_ids[trained]))
+    named = take(items.values, item_ids[trained])
     if np.count_nonzero(row_of_item >= 0) != len(trained):
         raise BundleError(f"{path}: `item_id` should be unique, except 0")
-    if not named.equals(columns["handle"].take(pa.array(trained))):
+    if not named.equals(take(columns["handle"], trained)):
         raise BundleError(f"{path}: `handle` should be the item vocabulary's value of `item_id`")
     return Catalogue(
         item_ids=item_ids,
@@ -216,6 +216,15 @@ def read_events(path: Path, num_items: int) -> StoredEvents:
     )
 
 
+def take(column: Any, rows: npt.NDArray[np.integer[Any]]) -> Any:
+    """Values of an Arrow column at some rows.
+
+    Handed a NumPy array, or any sequence, Arrow imports pandas to see whether it is one of pandas'.
+    """
+    places = np.ascontiguousarray(rows, np.int64)
+    return column.take(pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)]))
+
+
 def release_unused() -> None:
     """Gives back what reading the tables took and their columns do not need."""
     pa.default_memory_pool().release_unused()
@@ -225,11 +234,12 @@ def _read(path: Path, schema: Mapping[str, Any], nullable: tuple[str, ...] = ())
     """Columns of a Parquet file, cast to `schema`, each as one Arrow array without nulls (save `nullable`)."""
     try:
         # `read_table` would import pyarrow.dataset and pandas for the same result. memory_map off: the file may be
-        # replaced by a newer bundle while this one still serves.
-        with pq.ParquetFile(path, memory_map=False) as file:
+        # replaced by a newer bundle while this one still serves. One thread and no buffering ahead: several would
+        # each keep memory of its own.
+        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
             if missing := sorted(set(schema) - set(file.schema_arrow.names)):
                 raise BundleError(f"{path} lacks columns: {', '.join(missing)}")
-            table = file.read(list(schema))
+            table = file.read(list(schema), use_threads=False)
         columns = {name: cast(Any, pc.cast(table[name], type_)).combine_chunks() for name, type_ in schema.items()}
     except pa.ArrowException as error:
         raise BundleError(f"{path} should be a Parquet file with columns {dict(schema)}: {error}") from error
@@ -241,7 +251,7 @@ def _read(path: Path, schema: Mapping[str, Any], nullable: tuple[str, ...] = ())
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:
-    """Numbers without nulls as a read-only view; Arrow's own `to_numpy` would import pandas for it."""
+    """Numbers without nulls as a read-only view; as in `take`, Arrow's own way would import pandas."""
     values = column.buffers()[1]
     dtype = np.dtype(str(column.type))
     whole = np.empty(0, dtype) if values is None else np.frombuffer(values, dtype)

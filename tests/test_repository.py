@@ -69,7 +69,7 @@ def source(cell: dict) -> str:
 
 def test_top_level_holds_the_known_folders_and_files_and_no_others():
     names = {path.relative_to(ROOT).parts for path in TRACKED}
-    assert {parts[0] for parts in names if len(parts) > 1} == FOLDERS
+    assert {parts[0] for parts in names if len(parts) > 1} - {"docs"} == FOLDERS  # docs: once `make bench` has run
     assert {parts[0] for parts in names if len(parts) == 1} == FILES
 
 

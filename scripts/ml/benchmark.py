@@ -7,6 +7,7 @@ minutes on 2 cores, most of it for the reference.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ def run_part(name: str, context: Context, output: Path, machine: dict[str, Any],
     measured = PARTS[name](context, progress.set_postfix_str)
     # The floor should be what the machine can do: the better of two rates, should it have been disturbed once.
     rate = max(rate, product_rate(context.scale.probe))
-    rows = [row.document(rate) for row in measured["rows"]]
+    rows = [row.document() for row in measured["rows"]]
     part = {**measured, **moment(REPOSITORY), "product_rate": rate, "rows": rows}
     document = store_part(output / "benchmarks.json", machine, name, part)
     with atomic_path(output / "benchmarks.md") as temporary:
@@ -98,4 +99,5 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the measuring processes and the work folder go
     sys.exit(main())

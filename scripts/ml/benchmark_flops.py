@@ -59,22 +59,29 @@ def encode_flops(sizes: Sizes, events: int) -> int:
     return 2 * events * (lstm + time_gates + keys + long_term)
 
 
-def score_flops(sizes: Sizes, events: int, candidates: int) -> int:
+def score_flops(sizes: Sizes, events: int, candidates: int, *, prepared: bool) -> int:
     """Returns the operations of scoring `candidates` for one encoded history of `events` events.
 
-    The candidate's part of the first attention layer and of the last two networks is counted for every candidate: a
-    server may keep the former, which is a small share.
+    First layers that read several things side by side are split: what reads the candidate alone is done once for each
+    candidate, what reads the shopper alone once, and only the rest for each pair.
+
+    Args:
+        sizes: Widths.
+        events: Events of the history.
+        candidates: Candidates.
+        prepared: Whether the candidates' own part is at hand, as in a server, whose weights do not change.
     """
-    attention = _network(sizes.event, sizes.attention) + sizes.hidden  # and the weighted sum of outputs
-    once = sizes.event * sizes.attention[0]
-    fusion = _network(3 * sizes.event + 1, sizes.attention)
-    prediction = _network(2 * sizes.event, sizes.prediction)
-    return 2 * candidates * (events * attention + once + fusion + prediction)
+    width, gate, prediction = sizes.event, sizes.attention[0], sizes.prediction[0]
+    shopper = (width + 1) * gate  # long-term taste and time, in the gate
+    candidate = 0 if prepared else width * (gate + gate + prediction)  # in attention, gate and prediction
+    attention = _network(width, sizes.attention) + sizes.hidden  # and the weighted sum of outputs
+    rest = _network(width, sizes.attention) + _network(width, sizes.prediction)  # short-term taste; taste
+    return 2 * (shopper + candidates * (candidate + events * attention + rest))
 
 
-def rank_flops(sizes: Sizes, events: int, candidates: int) -> int:
-    """Returns the operations of one request: one history, all candidates."""
-    return encode_flops(sizes, events) + score_flops(sizes, events, candidates)
+def rank_flops(sizes: Sizes, events: int, candidates: int, *, prepared: bool = True) -> int:
+    """Returns the operations of one request: one history, all candidates, as in `score_flops`."""
+    return encode_flops(sizes, events) + score_flops(sizes, events, candidates, prepared=prepared)
 
 
 def step_flops(sizes: Sizes, events: float, positives: int, candidates: int) -> int:
@@ -86,6 +93,6 @@ def step_flops(sizes: Sizes, events: float, positives: int, candidates: int) -> 
         positives: Examples.
         candidates: Candidates of an example, the positive included.
     """
-    one = rank_flops(sizes, 1, candidates)
-    per_event = rank_flops(sizes, 2, candidates) - one
+    one = rank_flops(sizes, 1, candidates, prepared=False)
+    per_event = rank_flops(sizes, 2, candidates, prepared=False) - one
     return round(BACKWARD_AND_FORWARD * positives * (one + (events - 1) * per_event))

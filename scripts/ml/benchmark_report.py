@@ -26,13 +26,13 @@ turns on the same machine, with the same data and hyper-parameters.
 - **Reference**: recommenders {recommenders} itself, in a process of its own: its SLi-Rec, its data pipeline and its
   iterator for training and evaluation; for serving, a wrapper that writes the request in recommenders' text format, a
   line for each product, and feeds its model what its iterator makes of it in batches of 16; for preprocessing, the
-  functions of
-  `recommenders.datasets.amazon_reviews` from `_create_instance` to `_negative_sampling_offline`, on plain tables.
+  functions of `recommenders.datasets.amazon_reviews` that do the same job, from `_create_instance` (on plain tables) to
+  `_negative_sampling_offline`.
 - **Times faster**: reference / ours, of times and of sizes.
-- **Of the floor**: the time that the machine needs for the matrix products of the task alone, at the rate measured just
-  before and after on all its cores, as a share of our time. Everything else that a task does counts as zero in it:
-  activations, normalisation, softmax, the optimiser, and any interpreter between them. How operations are counted is in
-  `scripts/ml/benchmark_flops.py`.
+- **Of the floor**: the time that the machine needs for the matrix products of the task alone, at the best rate measured
+  between the parts, on all its cores ({rate:.0f} GFLOP/s in float32), as a share of our time. Everything else that a
+  task does counts as zero in it: activations, normalisation, softmax, the optimiser, and any interpreter between them.
+  How operations are counted is in `scripts/ml/benchmark_flops.py`.
 
 Machine: {cores} cores ({processor}), {memory_gb} GB, {system}, Python {python}; {versions}.
 """
@@ -89,7 +89,11 @@ def markdown(document: Mapping[str, Any]) -> str:
     machine = document["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     recommenders = machine["versions"].get("recommenders", "")
-    parts = [INTRODUCTION.format(**{**machine, "versions": versions, "recommenders": recommenders})]
+    parts = [
+        INTRODUCTION.format(
+            **machine | {"versions": versions, "recommenders": recommenders, "rate": machine["product_rate"] / 1e9}
+        )
+    ]
     for name, title in TITLES.items():
         if (part := document["parts"].get(name)) is None:
             continue

@@ -39,22 +39,15 @@ class Row:
     headline: bool = False
     note: str = ""
 
-    def document(self, product_rate: float) -> dict[str, Any]:
-        """Returns the row with medians, the ratio to the reference and the share of the arithmetic floor.
-
-        Args:
-            product_rate: The machine's matrix products, operations per second.
-        """
+    def document(self) -> dict[str, Any]:
+        """Returns the row with medians and the ratio to the reference."""
         ours = median(self.ours)
         reference = median(self.reference) if self.reference else None
-        floor = None if self.operations is None else self.operations / product_rate
         timed = self.kind == "seconds" and self.count is not None
         return asdict(self) | {
             "ours_median": ours,
             "reference_median": reference,
             "ratio": None if reference is None or self.kind == "share" else reference / ours,
-            "floor_seconds": floor,
-            "share_of_floor": None if floor is None else floor / ours,
             "ours_per_second": self.count / ours if timed and self.count else None,
             "reference_per_second": self.count / reference if timed and self.count and reference else None,
         }
@@ -69,9 +62,26 @@ def load_document(path: Path) -> dict[str, Any]:
 
 
 def store_part(path: Path, machine: dict[str, Any], name: str, part: dict[str, Any]) -> dict[str, Any]:
-    """Replaces one part of the stored document, atomically, and returns the whole."""
+    """Replaces one part of the stored document, atomically, and returns the whole.
+
+    The arithmetic floors of all parts are taken from the best rate of matrix products that any of them saw: the floor
+    is what the machine can do, not what it did while something else ran. Parts measured on another machine are dropped.
+
+    Args:
+        path: The document.
+        machine: What `describe_machine` returns.
+        name: Name of the part.
+        part: `rows`, as `Row.document` returns them, `product_rate` in operations per second, and what else there is.
+    """
     document = load_document(path)
-    document["machine"] = machine
+    if any(document["machine"].get(key) != machine[key] for key in ("cores", "processor")):
+        document["parts"] = {}
     document["parts"][name] = part
+    rate = max(part["product_rate"] for part in document["parts"].values())
+    document["machine"] = machine | {"product_rate": rate}
+    for row in (row for part in document["parts"].values() for row in part["rows"]):
+        floor = None if row["operations"] is None else row["operations"] / rate
+        row["floor_seconds"] = floor
+        row["share_of_floor"] = None if floor is None else floor / row["ours_median"]
     write_json(document, path)
     return document

@@ -49,7 +49,7 @@ class FusedBatchNormalization(keras.layers.Layer):
             return inputs * ops.cast(scale, inputs.dtype) + ops.cast(offset, inputs.dtype)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         normalised, mean, variance = _normalise(inputs, gamma, beta)
-        self._remember(mean + left_out, variance)
+        self._remember(mean + ops.cast(left_out, mean.dtype), variance)
         return normalised
 
     def fold(self, mean: Any, variance: Any, rows: Any) -> tuple[Any, Any]:
@@ -85,13 +85,14 @@ def _normalise(rows: Any, gamma: Any, beta: Any) -> Any:
     shape: Any = tf.shape(rows)
     four_axes = (1, shape[0], 1, shape[1])  # the kernel normalises over all axes but the last
     rows = tf.reshape(rows, four_axes)
-    outputs: Any = tf.raw_ops.FusedBatchNormV3(
+    kernel: Any = tf.raw_ops.FusedBatchNormV3
+    kernel_gradient: Any = tf.raw_ops.FusedBatchNormGradV3
+    normalised, mean, variance, *kept = kernel(
         x=rows, scale=gamma, offset=beta, mean=tf.zeros(0), variance=tf.zeros(0), epsilon=EPSILON, is_training=True
     )
-    normalised, mean, variance, *kept = outputs
 
     def gradient(upstream: Any, *_: Any) -> Any:
-        of_rows, of_gamma, of_beta, *_ = tf.raw_ops.FusedBatchNormGradV3(
+        of_rows, of_gamma, of_beta, *_unused = kernel_gradient(
             y_backprop=tf.reshape(upstream, four_axes),
             x=rows,
             scale=gamma,
@@ -203,7 +204,7 @@ class FullyConnected(keras.layers.Layer):
             if i or not projected:
                 if training and self.enable_BN:
                     hidden = ops.matmul(hidden, ops.cast(dense.kernel, hidden.dtype))
-                    left_out = ops.cast(dense.bias, "float32")
+                    left_out = dense.bias
                 else:
                     hidden = dense(hidden)
             if self.enable_BN and (i or not normalised):
