@@ -35,7 +35,6 @@ PARTS: dict[str, Callable[[Context, Callable[[str], None]], dict[str, Any]]] = {
     "preprocessing": preprocessing,
     "large": large,
 }
-BY_DEFAULT = tuple(name for name in PARTS if name != "large")
 OUTPUT, QUICK_OUTPUT = Path("docs"), Path("runs/benchmark_quick")
 
 
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     output = arguments.output or (QUICK_OUTPUT if arguments.quick else OUTPUT)
     scale = QUICK if arguments.quick else FULL if arguments.full else Scale()
-    names = arguments.only or (tuple(PARTS) if arguments.full else BY_DEFAULT)
+    names = arguments.only or tuple(PARTS)
     machine = describe_machine()
     try:
         load_inventory(arguments.inventory)  # a wrong one shows now, not in the middle
@@ -81,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.ml.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", type=_parts, metavar="PARTS", help=f"of {','.join(PARTS)} (default: all but large)")
+    parser.add_argument("--only", type=_parts, metavar="PARTS", help=f"of {','.join(PARTS)} (default: all)")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="tiny sizes, to try the command; writes to runs/")
-    size.add_argument("--full", action="store_true", help="a longer training, and 20 million interactions")
+    size.add_argument("--full", action="store_true", help="three times the training data")
     parser.add_argument("--output", type=Path, help=f"folder to write (default: {OUTPUT}, --quick: {QUICK_OUTPUT})")
     parser.add_argument("--inventory", type=Path, default=Path("training/inventory.pkl"), help="inventory snapshot")
     parser.add_argument("--work", type=Path, help="where the temporary folder goes (default: the system's)")
