@@ -17,6 +17,7 @@ from tqdm import tqdm
 from training.config import TrainingConfig
 from training.data.batches import epoch_rows, training_batches
 from training.data.sequences import EncodedSequences
+from training.devices import describe_devices, make_strategy, on_few_cores, run_operations_side_by_side
 from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
 from training.models.arrays import load_arrays, named_variables, read_metadata, save_arrays
@@ -44,22 +45,6 @@ class TrainingResult:
     history: list[EpochReport]
     best_epoch: int
     run_folder: Path
-
-
-def make_strategy(choice: str) -> tf.distribute.Strategy:
-    """Returns the tf.distribute strategy: "auto" mirrors over several GPUs, "mirrored" over all logical devices."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if choice == "mirrored" or (choice == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy([device.name for device in gpus or tf.config.list_logical_devices("CPU")])
-    return tf.distribute.get_strategy()
-
-
-def describe_devices(strategy: tf.distribute.Strategy, config: TrainingConfig) -> str:
-    """Returns one line that says what the network is trained on."""
-    gpus = tf.config.list_logical_devices("GPU")
-    devices = f"{strategy.num_replicas_in_sync} x {'GPU' if gpus else 'CPU'}"
-    xla = ", XLA" if config.device.jit_compile else ""
-    return f"Training on {devices} ({os.cpu_count()} cores on this machine), {config.device.precision}{xla}"
 
 
 def run_identity(dataset: EncodedSequences, config: TrainingConfig) -> dict[str, Any]:
@@ -119,6 +104,7 @@ class Trainer:
         self.on_epoch = on_epoch
         self.progress = progress
         self.history: list[EpochReport] = []
+        run_operations_side_by_side()
         self._metric = f"valid/{config.train.eval_metric}"  # its name in the reports
         self.strategy = make_strategy(config.device.strategy)
         LOGGER.info(describe_devices(self.strategy, config))
@@ -130,6 +116,7 @@ class Trainer:
                 self.optimizer = self._make_optimizer()
         finally:
             keras.config.set_dtype_policy(previous)
+        self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
         self._step = tf.function(self._step_graph, jit_compile=config.device.jit_compile, reduce_retracing=True)
         self._layer_weights = [

@@ -145,7 +145,7 @@ def value_and_gradients(layer, inputs, training):
     return value, tape.gradient(total, [*inputs, *layer.trainable_weights])
 
 
-@pytest.mark.parametrize(("shoppers", "events"), [(5, 7), (1, 3), (4, 1)])
+@pytest.mark.parametrize(("shoppers", "events"), [(5, 7), (1, 3), (4, 1), (37, 2)])
 def test_the_scan_has_the_numbers_and_gradients_of_the_loop(shoppers, events):
     layer = TimeLSTM(3, initializer="random_normal")
     rng = np.random.default_rng(1)

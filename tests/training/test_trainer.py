@@ -139,7 +139,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from training.config import TrainingConfig
 from training.data.sequences import load_dataset
-from training.trainer import Trainer, describe_devices
+from training.devices import describe_devices
+from training.trainer import Trainer
 folder, train, model, cases = sys.argv[1], *(json.loads(text) for text in sys.argv[2:])
 dataset = load_dataset(folder + "/dataset")
 answer = {}

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from training.models.pair_network import pair_logits
+
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
 MOMENTUM = 0.95  # of the moving statistics of batch normalisation; both as recommenders sets them
@@ -49,7 +51,7 @@ class FusedBatchNormalization(keras.layers.Layer):
             return inputs * ops.cast(scale, inputs.dtype) + ops.cast(offset, inputs.dtype)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
         normalised, mean, variance = _normalise(inputs, gamma, beta)
-        self._remember(mean + ops.cast(left_out, mean.dtype), variance)
+        self.remember(mean + ops.cast(left_out, mean.dtype), variance)
         return normalised
 
     def fold(self, mean: Any, variance: Any, rows: Any) -> tuple[Any, Any]:
@@ -64,14 +66,15 @@ class FusedBatchNormalization(keras.layers.Layer):
             scale and offset, (width,) each: `x * scale + offset` is normalised. Gradients flow through both.
         """
         rows = tf.cast(rows, variance.dtype)
-        self._remember(mean, variance * rows / tf.maximum(rows - 1.0, 1.0))
+        self.remember(mean, variance * rows / tf.maximum(rows - 1.0, 1.0))
         return self._affine(mean, variance)
 
     def _affine(self, mean: Any, variance: Any) -> tuple[Any, Any]:
         scale = ops.rsqrt(variance + EPSILON) * self.gamma
         return scale, self.beta - mean * scale
 
-    def _remember(self, mean: Any, variance: Any) -> None:
+    def remember(self, mean: Any, variance: Any) -> None:
+        """Moves the statistics for inference towards a batch's mean and unbiased variance, (width,) each."""
         for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * MOMENTUM + tf.stop_gradient(now) * (1.0 - MOMENTUM))
 
@@ -129,11 +132,14 @@ class Dropout(keras.layers.Layer):
         threshold = round(self.rate * 65536)
         count: Any = tf.size(inputs)
         uniform: Any = tf.random.stateless_uniform
-        seed = tf.cast(self.seed_generator.next(), tf.int64)
-        words = uniform([(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32)  # all 32 bits
+        words = uniform([(count + 1) // 2], self.next_seed(), minval=None, maxval=None, dtype=tf.uint32)  # all 32 bits
         bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
         kept = tf.cast(tf.reshape(bits, tf.shape(inputs)) >= tf.constant(threshold, tf.uint16), inputs.dtype)
         return inputs * (kept * (65536 / (65536 - threshold)))
+
+    def next_seed(self) -> Any:
+        """Returns two int64 numbers, others at each call; zeros where the rate is 0."""
+        return tf.zeros(2, tf.int64) if self.seed_generator is None else tf.cast(self.seed_generator.next(), tf.int64)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -213,6 +219,30 @@ class FullyConnected(keras.layers.Layer):
             if self.activation[i] != "identity":
                 hidden = getattr(ops, self.activation[i])(hidden)
         return self.output_layer(hidden)
+
+    @property
+    def pairs_in_chunks(self) -> bool:
+        """Whether `pair_logits` can stand for `call`: it knows two normalised layers of relu, in float32."""
+        layers = (self.enable_BN, self.activation[:2], len(self.layer_sizes), self.compute_dtype)
+        return layers == (True, ("relu", "relu"), 2, "float32")
+
+    def pair_logits(self, keys: Any, query: Any, key_part: Any, query_part: Any, of_product: Any) -> Any:
+        """Trains on all pairs of an event and a candidate, as `pair_network.pair_logits`; returns (B, C, T) logits."""
+        norm, output = self.norms[1], self.output_layer
+        weights = (self.dense[1].kernel, norm.gamma, norm.beta, output.kernel)
+        logits, mean, variance = pair_logits(
+            keys,
+            query,
+            key_part,
+            query_part,
+            of_product,
+            *(tf.convert_to_tensor(weight) for weight in weights),
+            epsilon=EPSILON,
+            rates=self.dropout[:2],
+            seed=self.drops[0].next_seed(),
+        )
+        norm.remember(mean + tf.convert_to_tensor(self.dense[1].bias), variance)
+        return logits + tf.convert_to_tensor(output.bias)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -10,6 +10,7 @@ Shapes: B shoppers, C candidates, T events, D = width of an event, H = LSTM unit
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from training.models.dense import FullyConnected
 
@@ -117,7 +118,12 @@ class TargetAttention(keras.layers.Layer):
 
     The first layer reads [k, q, k - q, k * q] (k: projected event, q: candidate). Its matrix splits into a part of the
     event, a part of the candidate and a product term; the first two are computed once each, not once a pair.
+
+    Attributes:
+        in_chunks: Whether training goes through the pairs in chunks (`pair_network`): faster on a CPU, not on a GPU.
     """
+
+    in_chunks = False
 
     def __init__(self, network: FullyConnected, initializer: Any = "truncated_normal", **kwargs: Any):
         super().__init__(**kwargs)
@@ -172,21 +178,29 @@ class TargetAttention(keras.layers.Layer):
         """
         batch, candidates = ops.shape(query)[0], ops.shape(query)[1]
         columns, first = ops.shape(hidden)[1], self.network.layer_sizes[0]
-        _, of_query, of_product = self._parts()
+        of_key, of_query, of_product = (ops.cast(part, query.dtype) for part in self._parts())
         normalised = training and self.network.enable_BN
-        if normalised:
+        if normalised:  # by scaling the matrices, which are small
             scale, offset = (ops.cast(array, query.dtype) for array in self._first_normalisation(keys, query))
-            of_query, of_product = ops.cast(of_query, query.dtype) * scale, ops.cast(of_product, query.dtype) * scale
-            key_part = key_part * scale + offset
-        query_part = ops.matmul(ops.reshape(query, (-1, self.width)), ops.cast(of_query, query.dtype))
+            of_key, of_query, of_product = of_key * scale, of_query * scale, of_product * scale
+            offset = offset + ops.cast(self.network.dense[0].bias, query.dtype) * scale
+            key_part = ops.matmul(ops.reshape(keys, (-1, self.width)), of_key) + offset
+            key_part = ops.reshape(key_part, (batch, columns, first))
+        query_part = ops.matmul(ops.reshape(query, (-1, self.width)), of_query)
+        if normalised and self.in_chunks and self.network.pairs_in_chunks:
+            query_part = ops.reshape(query_part, (batch, candidates, first))
+            logits = self.network.pair_logits(keys, query, key_part, query_part, of_product)
+            return self._pool(logits, mask, hidden)
         product = ops.expand_dims(keys, 1) * ops.expand_dims(query, 2)  # (B, C, T, D)
-        product = ops.matmul(ops.reshape(product, (-1, self.width)), ops.cast(of_product, query.dtype))
+        product = ops.matmul(ops.reshape(product, (-1, self.width)), of_product)
         # Added over three axes each, which is faster than over four.
         pairs = ops.reshape(product, (-1, columns, first)) + ops.expand_dims(query_part, 1)  # (B * C, T, first)
         pairs = ops.reshape(pairs, (batch, candidates, columns * first))
         pairs = pairs + ops.reshape(key_part, (batch, 1, columns * first))
         logits = self.network(ops.reshape(pairs, (-1, first)), training=training, projected=True, normalised=normalised)
-        logits = ops.reshape(logits, (batch, candidates, columns))
+        return self._pool(ops.reshape(logits, (batch, candidates, columns)), mask, hidden)
+
+    def _pool(self, logits: Any, mask: Any, hidden: Any) -> tuple[Any, Any]:
         weights = masked_softmax(logits, ops.expand_dims(mask, 1))
         return ops.matmul(ops.cast(weights, hidden.dtype), hidden), weights
 
@@ -210,8 +224,8 @@ class TargetAttention(keras.layers.Layer):
         key_mean, query_mean = ops.mean(keys, axis=(0, 1)), ops.mean(query, axis=(0, 1))  # (D,)
         keys, query = keys - key_mean, query - query_mean
         key_sum, query_sum = ops.sum(keys, axis=1), ops.sum(query, axis=1)  # (B, D)
-        key_square = ops.matmul(ops.transpose(keys, (0, 2, 1)), keys)  # (B, D, D)
-        query_square = ops.matmul(ops.transpose(query, (0, 2, 1)), query)
+        key_square = _gram(keys)  # (B, D, D)
+        query_square = _gram(query)
         key_query = ops.matmul(ops.transpose(key_sum), query_sum)  # (D, D), as all below
         key_product = ops.sum(key_square * ops.expand_dims(query_sum, 1), axis=0)
         query_product = ops.sum(query_square * ops.expand_dims(key_sum, 1), axis=0)
@@ -258,3 +272,13 @@ class TargetAttention(keras.layers.Layer):
         """Rebuilds the layer from `get_config`."""
         network = keras.saving.deserialize_keras_object(config.pop("network"))
         return cls(network=network, **config)
+
+
+@tf.custom_gradient
+def _gram(rows: Any) -> Any:
+    """Sums of products of columns, (B, N, D) -> (B, D, D), with a gradient of one product instead of two."""
+
+    def gradient(upstream: Any) -> Any:
+        return tf.matmul(rows, upstream + tf.transpose(upstream, (0, 2, 1)))
+
+    return tf.matmul(rows, rows, transpose_a=True), gradient

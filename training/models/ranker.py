@@ -1,6 +1,7 @@
 """The trained network as a ranker of the whole vocabulary, and where a run's networks are found."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from training.config import TrainingConfig, load_config
 from training.data.batches import history_window
 from training.data.sequences import EncodedSequences
+from training.devices import cores, on_few_cores
 from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata
 from training.models.slirec import HISTORY_INPUTS, SliRec
 
@@ -19,7 +21,7 @@ ops: Any = keras.ops  # Keras ships no usable types for its operations
 
 INITIAL, BEST, LAST = "initial.safetensors", "best.safetensors", "last.safetensors"
 CONFIG_FILE = "config.yaml"
-_PAIRS = 400_000  # event-candidate pairs scored at a time: bounds the memory of the attention to about 300 MB
+_PAIRS = 200_000  # event-candidate pairs scored in one call: bounds the memory of the attention to about 150 MB
 
 
 class SliRecRanker:
@@ -51,14 +53,25 @@ class SliRecRanker:
         pad_to = self.max_seq_length if self.model.config.recommenders_compatible else None
         scores = np.zeros((len(rows), self.model.num_items), np.float32)
         order = np.argsort(dataset.position[rows], kind="stable")  # similar lengths together: little padding
+        lengths = np.clip(dataset.position[rows[order]], 1, self.max_seq_length)
+        parts: list[NDArray[np.int64]] = []
         start = 0
         while start < len(order):
-            longest = min(int(dataset.position[rows[order[start:]]].max()), self.max_seq_length)
-            count = max(1, _PAIRS // (self.model.num_items * max(1, longest)))
-            part = order[start : start + count]
+            # As many as fit where the last of them, which is the longest, has its length.
+            fits = np.arange(1, len(order) - start + 1) * lengths[start:] * self.model.num_items <= _PAIRS
+            parts.append(order[start : start + max(1, int(fits.sum()))])
+            start += len(parts[-1])
+
+        def score_part(part: NDArray[np.int64]) -> None:
             window = history_window(dataset, rows[part], self.max_seq_length, pad_to)
             scores[part] = self._score(window.as_inputs()).numpy()
-            start += count
+
+        if on_few_cores() and len(parts) > 1:
+            with ThreadPoolExecutor(cores()) as pool:
+                list(pool.map(score_part, parts))
+        else:
+            for part in parts:
+                score_part(part)
         return scores
 
     def probability(self, scores: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.models.time_lstm_scan import scan
+from training.models.time_lstm_scan import TIMES, scan
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
+_PARTS = 2  # of a batch in training, run side by side; each costs the loop's overhead once more
 
 
 @keras.saving.register_keras_serializable("slirec")
@@ -63,7 +64,8 @@ class TimeLSTM(keras.layers.Layer):
         T_now = sigmoid(x K1 + n R1 + c1),  T_last = sigmoid(x K2 + l R2 + c2)
         cell = sigmoid(f + 1) T_last cell + sigmoid(i) T_now tanh(j);  the output gate also reads n and l.
 
-    All products with x, n and l are done for the whole (B * T) at once; the loop multiplies the state only.
+    Outside training all products with x, n and l are done for the whole (B * T) at once, and the loop multiplies the
+    state only; in training `scan` does everything of an event in one go.
     """
 
     def __init__(self, units: int, initializer: Any = "truncated_normal", **kwargs: Any):
@@ -116,7 +118,7 @@ class TimeLSTM(keras.layers.Layer):
             (B, T, H) outputs; those after a history's end are not meant to be read.
         """
         if training:
-            return self._call_in_halves(events, time_from_first, time_to_now)
+            return self._call_by_scan(events, time_from_first, time_to_now)
         batch, columns = ops.shape(events)[0], ops.shape(events)[1]
         flat = ops.reshape(events, (-1, events.shape[-1]))
         dtype = flat.dtype
@@ -128,43 +130,43 @@ class TimeLSTM(keras.layers.Layer):
         columns_of_gates = ops.reshape(ops.concatenate(parts, axis=1), (batch, columns, 6 * self.units))
         return self.loop(columns_of_gates)
 
-    def _call_in_halves(self, *inputs: Any) -> Any:
-        """Runs two halves of the shoppers side by side: a loop of small operations keeps one core busy, not several."""
-        rows = tf.shape(inputs[0])[0]
-        halves = zip(*(tf.split(array, [rows // 2, rows - rows // 2]) for array in inputs), strict=True)
-        return tf.concat([self._call_by_scan(*half) for half in halves], 0)
-
     def _call_by_scan(self, events: Any, time_from_first: Any, time_to_now: Any) -> Any:
-        units, dtype = self.units, events.dtype
-        columns, rows = tf.shape(events)[1], tf.shape(events)[0]
-        flat = tf.reshape(tf.transpose(events, (1, 0, 2)), (-1, events.shape[-1]))  # (T * B, width): time first
-        times = tf.stack([tf.transpose(time_to_now), tf.transpose(time_from_first)], 2)
-        times = tf.cast(tf.reshape(times, (-1, 2)), dtype)  # (T * B, 2)
+        """Runs equal parts of the shoppers side by side: a loop of small operations keeps one core busy, not several.
+
+        `scan` wants shoppers as columns, best a multiple of 16; shoppers of zeros fill the parts and are cut off again.
+        """
+        rows, columns, units = tf.shape(events)[0], tf.shape(events)[1], self.units
+        each = (rows + 16 * _PARTS - 1) // (16 * _PARTS) * 16  # shoppers of a part
+        one = tf.ones_like(events[:, :, :1])  # for the biases
+        now, first = (tf.cast(time, events.dtype)[:, :, None] for time in (time_to_now, time_from_first))
+        inputs: Any = tf.concat([events, one, now, first, one], 2)
+        height: int = inputs.shape[-1]
+        inputs = tf.pad(tf.reshape(inputs, (rows, columns * height)), tf.stack([[0, _PARTS * each - rows], [0, 0]]))
+        weights = self._weights_for_scan(events.dtype)
+
+        def outputs(part: Any) -> Any:
+            shown = scan(tf.reshape(tf.transpose(part), (columns, height, each)), *weights)
+            return tf.transpose(tf.reshape(shown, (columns * units, each)))
+
+        together = tf.concat([outputs(part) for part in tf.split(inputs, _PARTS)], 0)
+        return tf.reshape(tf.slice(together, (0, 0), (rows, -1)), (rows, columns, units))
+
+    def _weights_for_scan(self, dtype: Any) -> tuple[Any, ...]:
+        """Returns the weights as `scan` names them."""
 
         def values(*names: str) -> list[Any]:
             return [tf.cast(tf.convert_to_tensor(getattr(self, name)), dtype) for name in names]
 
-        # Few wide products instead of many narrow ones: both times at once, in blocks beside which zeros stand.
         now_weight, last_weight, *input_bias = values(*_sides("input_weight"), *_sides("input_bias"))
-        narrow, square = tf.zeros((1, units), dtype), tf.zeros((units, units), dtype)
-        time_weight = tf.concat(
-            [tf.concat([now_weight[None], narrow], 1), tf.concat([narrow, last_weight[None]], 1)], 0
-        )  # (2, 2H)
-        read = tf.tanh(tf.matmul(times, time_weight) + tf.concat(input_bias, 0))
+        nothing = tf.zeros_like(now_weight)
+        read_weight = tf.concat([now_weight, nothing, nothing, last_weight, *input_bias], 0)
+        kernel, bias, recurrent = (_gates_for_scan(weight) for weight in values("kernel", "bias", "recurrent_kernel"))
+        bias += tf.repeat(tf.constant([0.0, 0.0, 1.0, 0.0], dtype), self.units)  # the forget gate's f + 1
+        kernel = tf.concat([kernel, *values(*_sides("kernel"))], 1)
+        bias = tf.concat([bias, *values(*_sides("bias"))], 0)
         now_shown, last_shown, now_time, last_time = values(*_sides("output_kernel"), *_sides("time_kernel"))
-        read_kernel = tf.concat(
-            [tf.concat([now_shown, now_time, square], 1), tf.concat([last_shown, square, last_time], 1)], 0
-        )  # (2H, 3H): to the output gate and the two gates of time
-        kernel, bias, recurrent, *sides = values(
-            "kernel", "bias", "recurrent_kernel", *_sides("kernel"), *_sides("bias")
-        )
-        kernel, bias, recurrent = (_gates_for_scan(weight) for weight in (kernel, bias, recurrent))
-        forget = tf.constant([0.0] * 2 * units + [1.0] * units, dtype)
-        of_cell = tf.matmul(flat, kernel[:, : 3 * units]) + (bias[: 3 * units] + forget)
-        of_others = tf.matmul(flat, tf.concat([kernel[:, 3 * units :], *sides[:2]], 1)) + tf.matmul(read, read_kernel)
-        of_others += tf.concat([bias[3 * units :], *sides[2:]], 0)
-        shape = (columns, rows, 3 * units)
-        return tf.transpose(scan(tf.reshape(of_cell, shape), tf.reshape(of_others, shape), recurrent), (1, 0, 2))
+        now, last = tf.concat([now_shown, now_time], 1), tf.concat([last_time, last_shown], 1)
+        return tf.reshape(read_weight, (TIMES, -1)), recurrent, tf.concat([kernel, bias[None]], 0), now, last
 
     @property
     def recurrent_kernel(self) -> Any:

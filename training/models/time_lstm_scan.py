@@ -1,101 +1,124 @@
 """The recurrence of the time-aware LSTM with a hand-written gradient.
 
 Automatic differentiation of a loop stores and adds up something for every operation of every step. Here the forward
-loop keeps its gates; the factors of the gradient are computed from them for all steps at once; the backward loop does
-only what truly depends on the next step; and the recurrent kernel's gradient is one product.
+loop keeps its gates, and the backward loop computes one event's gradient from them.
 
-Shapes: T events, B shoppers, H units, N = T * B.
+What is to be paid for are the products, so all else is kept small. An event is done in one go while its numbers are in
+the processor's cache, instead of every operation for all events in turn. Shoppers are the columns of each matrix, since
+rows can be taken out of it without a copy (if the shoppers are a multiple of 16, for alignment), and so each product
+reads just the rows that it needs: none multiplies blocks of zeros.
+
+Shapes: T events, B shoppers, H units, W width of an event with a one for the biases.
 """
 
 from typing import Any
 
 import tensorflow as tf
 
+TIMES = 3  # rows of an event for its times: to now, from the first event, and a one for their biases
+_of_sigmoid, _of_tanh = tf.raw_ops.SigmoidGrad, tf.raw_ops.TanhGrad
+
 
 @tf.custom_gradient
-def scan(cell_gates: Any, other_gates: Any, recurrent: Any) -> Any:
+def scan(events: Any, read_weight: Any, recurrent: Any, kernel: Any, now_weight: Any, last_weight: Any) -> Any:
     """Runs the cell over all events.
 
-        j, i, f = cell_gates[t] + output R1;  o, n, l = other_gates[t] + [output R2, 0, 0]
+    For one shopper, whose numbers are a row here:
+
+        [x, times] = events[t];  [a, b] = tanh(times read_weight)
+        [j, i, f, o, n, l] = [output recurrent, 0, 0] + x kernel;  [o, n] += a now_weight;  [l, o] += b last_weight
         cell = sigmoid(f) sigmoid(l) cell + sigmoid(i) sigmoid(n) tanh(j);  output = sigmoid(o) tanh(cell)
 
     Args:
-        cell_gates: (T, B, 3H) pre-activations without the recurrent product: candidate, input gate, forget gate.
-        other_gates: (T, B, 3H) output gate, likewise, and the gates of time on what is written and what is kept.
-        recurrent: (H, 4H) recurrent kernel, R1 and R2.
+        events: (T, W + 3, B) events, the last of whose W rows is one, then their times (see `TIMES`).
+        read_weight: (3, 2H) from the times to what is read of each.
+        recurrent: (H, 4H) to candidate, input gate, forget gate and output gate.
+        kernel: (W, 6H) to the same and to the gates of time on what is written and on what is kept.
+        now_weight: (H, 2H) from what is read of the time to now, to the output gate and the first gate of time.
+        last_weight: (H, 2H) from what is read of the other time, to the second gate of time and the output gate.
 
     Returns:
-        (T, B, H) outputs.
+        (T, H, B) outputs.
     """
-    steps, rows, units = tf.shape(cell_gates)[0], tf.shape(cell_gates)[1], recurrent.shape[0]
-    dtype = cell_gates.dtype
-    nothing = tf.zeros((rows, units), dtype)
-    recurrent_cell, recurrent_shown = tf.split(recurrent, [3 * units, units], 1)
-    cell_gates_at, other_gates_at = _steps(cell_gates), _steps(other_gates)
+    steps, rows, dtype = tf.shape(events)[0], tf.shape(events)[2], events.dtype
+    units, width = recurrent.shape[0], kernel.shape[0]
+    nothing = tf.zeros((units, rows), dtype)
+    # To each gate from the rows that it reads, which stand side by side in [output, x, a, b, x].
+    to_cell = tf.concat([recurrent[:, : 3 * units], kernel[:, : 3 * units]], 0)
+    shown_weights = recurrent[:, 3 * units :], kernel[:, 3 * units : 4 * units], now_weight[:, :units]
+    to_shown = tf.concat([*shown_weights, last_weight[:, units:]], 0)
+    to_now = tf.concat([kernel[:, 4 * units : 5 * units], now_weight[:, units:]], 0)
+    to_last = tf.concat([last_weight[:, :units], kernel[:, 5 * units :]], 0)
 
     def forward(t: Any, output: Any, cell: Any, *kept: Any) -> Any:
-        candidate, write_keep = tf.split(cell_gates_at.read(t) + tf.matmul(output, recurrent_cell), [units, -1], 1)
-        shown, times = tf.split(other_gates_at.read(t), [units, -1], 1)
-        candidate, write_keep, times = tf.tanh(candidate), tf.sigmoid(write_keep), tf.sigmoid(times)
-        shown = tf.sigmoid(shown + tf.matmul(output, recurrent_shown))
-        write, keep = tf.split(write_keep * times, 2, 1)
-        cell = keep * cell + write * candidate
-        read = tf.tanh(cell)
-        output = shown * read
-        values = (output, cell, candidate, write_keep, times, shown, read)
-        return t + 1, output, cell, *(array.write(t, value) for array, value in zip(kept, values, strict=True))
+        event, times = tf.split(events[t], [width, TIMES])
+        read = tf.tanh(tf.matmul(read_weight, times, transpose_a=True))
+        inputs = tf.concat([output, event, read, event], 0)
 
-    widths = (units, units, units, 2 * units, 2 * units, units, units)
+        def gate(weight: Any, start: int) -> Any:
+            return tf.matmul(weight, _rows(inputs, start, weight.shape[0]), transpose_a=True)
+
+        candidate, write_keep = tf.split(gate(to_cell, 0), [units, 2 * units])
+        candidate, write_keep, shown = tf.tanh(candidate), tf.sigmoid(write_keep), tf.sigmoid(gate(to_shown, 0))
+        now, last = tf.sigmoid(gate(to_now, units)), tf.sigmoid(gate(to_last, width + 2 * units))
+        write, keep = tf.split(write_keep, 2)
+        next_cell = write * now * candidate + keep * last * cell
+        next_output = shown * tf.tanh(next_cell)
+        values = (next_output, output, cell, candidate, write_keep, now, last, shown, read)
+        written = (array.write(t, value) for array, value in zip(kept, values, strict=True))
+        return t + 1, next_output, next_cell, *written
+
+    widths = (units, units, units, units, 2 * units, units, units, units, 2 * units)
     start = (0, nothing, nothing, *(_empty(steps, width, dtype) for width in widths))
-    _, _, _, *kept = tf.while_loop(lambda t, *_: t < steps, forward, start, maximum_iterations=steps)
+    _, _, last_cell, *kept = tf.while_loop(lambda t, *_: t < steps, forward, start)
     outputs = kept[0].stack()
 
     def gradient(upstream: Any) -> Any:
-        candidate, write_keep, times, shown, read = (array.concat() for array in kept[2:])  # (N, H or 2H) each
-        before, cell_before = _shifted(outputs), _shifted(kept[1].stack())  # (N, H): the state before each event
-        both = write_keep * times
-        write, keep = tf.split(both, 2, 1)
-        by_gate = both * tf.concat([candidate, cell_before], 1)  # of the cell, by the logarithm of i n and of f l
-        write_keep_slope, times_slope = by_gate * (1.0 - write_keep), by_gate * (1.0 - times)
-        shown_read = shown * read
-        slopes_at = _steps(_timed(tf.concat([write * (1.0 - candidate * candidate), write_keep_slope], 1), steps))
-        keep_at, shown_at = _steps(_timed(keep, steps)), _steps(_timed(shown_read * (1.0 - shown), steps))
-        read_at, upstream_at = _steps(_timed(shown - shown_read * read, steps)), _steps(upstream)
+        weights = (read_weight, recurrent, kernel, now_weight, last_weight)
 
-        def backward(t: Any, of_next: Any, of_cell: Any, all_gates: Any, all_shown: Any, all_cells: Any) -> Any:
-            of_output = upstream_at.read(t) + of_next
-            of_cell = of_cell + of_output * read_at.read(t)
-            of_gates = tf.concat([of_cell, of_cell, of_cell], 1) * slopes_at.read(t)
-            of_shown = of_output * shown_at.read(t)
-            of_next = tf.matmul(of_gates, recurrent_cell, transpose_b=True)
-            of_next += tf.matmul(of_shown, recurrent_shown, transpose_b=True)
-            written = (all_gates.write(t, of_gates), all_shown.write(t, of_shown), all_cells.write(t, of_cell))
-            return t - 1, of_next, of_cell * keep_at.read(t), *written
+        def backward(
+            t: Any, next_cell: Any, of_output: Any, of_cell: Any, of_weights: Any, of_events: Any
+        ) -> tuple[Any, ...]:
+            output, cell, candidate, write_keep, now, last, shown, read = (array.read(t) for array in kept[1:])
+            seen = tf.tanh(next_cell)
+            event, times = tf.split(events[t], [width, TIMES])
+            (write, keep), (read_now, read_last) = tf.split(write_keep, 2), tf.split(read, 2)
+            of_output = upstream[t] + of_output
+            of_cell = of_cell + _of_tanh(y=seen, dy=of_output * shown)
+            of_shown = _of_sigmoid(y=shown, dy=of_output * seen)
+            of_candidate = _of_tanh(y=candidate, dy=of_cell * (write * now))
+            of_written, of_kept = of_cell * candidate, of_cell * cell
+            of_write, of_now = _of_sigmoid(y=write, dy=of_written * now), _of_sigmoid(y=now, dy=of_written * write)
+            of_keep, of_last = _of_sigmoid(y=keep, dy=of_kept * last), _of_sigmoid(y=last, dy=of_kept * keep)
+            # The output gate stands in here twice: then the gates that each weight leads to are side by side.
+            of_gates = tf.concat([of_candidate, of_write, of_keep, of_shown, of_now, of_last, of_shown], 0)
+            by_output, by_event = _rows(of_gates, 0, 4 * units), _rows(of_gates, 0, 6 * units)
+            by_now, by_last = _rows(of_gates, 3 * units, 2 * units), _rows(of_gates, 5 * units, 2 * units)
+            of_read = tf.concat([tf.matmul(now_weight, by_now), tf.matmul(last_weight, by_last)], 0)
+            of_read = _of_tanh(y=read, dy=of_read)
+            added = (
+                tf.matmul(times, of_read, transpose_b=True),
+                tf.matmul(output, by_output, transpose_b=True),
+                tf.matmul(event, by_event, transpose_b=True),
+                tf.matmul(read_now, by_now, transpose_b=True),
+                tf.matmul(read_last, by_last, transpose_b=True),
+            )  # summed in float32, for the events can be many
+            of_weights = tuple(total + tf.cast(part, tf.float32) for total, part in zip(of_weights, added, strict=True))
+            of_event = tf.concat([tf.matmul(kernel, by_event), tf.matmul(read_weight, of_read)], 0)
+            of_output = tf.matmul(recurrent, by_output)
+            return t - 1, cell, of_output, of_cell * (keep * last), of_weights, of_events.write(t, of_event)
 
-        arrays = (_empty(steps, width, dtype) for width in (3 * units, units, units))
-        start = (steps - 1, nothing, nothing, *arrays)
-        _, _, _, *arrays = tf.while_loop(lambda t, *_: t >= 0, backward, start, maximum_iterations=steps)
-        of_gates, of_shown, of_cell = (array.concat() for array in arrays)
-        of_others = tf.concat([of_shown, tf.concat([of_cell, of_cell], 1) * times_slope], 1)
-        of_recurrent = [tf.matmul(before, of, transpose_a=True) for of in (of_gates, of_shown)]
-        return _timed(of_gates, steps), _timed(of_others, steps), tf.concat(of_recurrent, 1)
+        zeros = tuple(tf.zeros(weight.shape) for weight in weights)
+        start = (steps - 1, last_cell, nothing, nothing, zeros, _empty(steps, width + TIMES, dtype))
+        *_, of_weights, of_events = tf.while_loop(lambda t, *_: t >= 0, backward, start)
+        return of_events.stack(), *(tf.cast(total, dtype) for total in of_weights)
 
     return outputs, gradient
 
 
-def _steps(array: Any) -> Any:
-    return tf.TensorArray(array.dtype, tf.shape(array)[0], element_shape=(None, array.shape[-1])).unstack(array)
+def _rows(array: Any, start: int, count: int) -> Any:
+    return tf.slice(array, (start, 0), (count, -1))
 
 
 def _empty(steps: Any, width: int, dtype: Any) -> Any:
-    return tf.TensorArray(dtype, steps, element_shape=(None, width))
-
-
-def _timed(flat: Any, steps: Any) -> Any:
-    """Returns (N, width) as (T, B, width)."""
-    return tf.reshape(flat, (steps, tf.shape(flat)[0] // steps, flat.shape[-1]))
-
-
-def _shifted(states: Any) -> Any:
-    """Returns (N, H) states one event earlier: zeros, then all but the last."""
-    return tf.reshape(tf.concat([tf.zeros_like(states[:1]), states[:-1]], 0), (-1, states.shape[-1]))
+    return tf.TensorArray(dtype, steps, element_shape=(width, None))
