@@ -118,7 +118,9 @@ class Trainer:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        self._step = tf.function(self._step_graph, jit_compile=config.device.jit_compile, reduce_retracing=True)
+        # One trace for batches of every size and length.
+        signature = [self._batches(1).element_spec, tf.TensorSpec((), tf.float32)]
+        self._step = tf.function(self._step_graph, input_signature=signature, jit_compile=config.device.jit_compile)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
         ]
