@@ -30,8 +30,9 @@ __all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Size
 FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
-GRAPHS = ("encode", "candidates", "score", "approximate", "sketch")
-CANDIDATE_VECTOR = "candidate"  # the output of `candidates` that tastes are approximated from
+GRAPHS = ("encode", "candidates", "score", "features", "approximate")
+CANDIDATE_VECTOR = "candidate"  # an output of `candidates`, which features begin with
+LINEAR_FIT = ("slope", "offset", "basis")
 VOCABULARIES = ("item", "category", "user")
 REQUIRED_FILES = (
     "arrays.safetensors",
@@ -101,8 +102,8 @@ class Bundle:
         manifest: `bundle.json`.
         graphs: "encode", from histories of one length to state tensors, first axis the shopper; "candidates", from
             item ids to candidate tensors, first axis the item; "score", from one shopper's state and candidate tensors
-            to logits, short-term taste and taste; "approximate", to logits with short-term taste from a linear map;
-            "sketch", with taste from one.
+            to logits and short-term taste; "features", from candidate tensors to what short-term taste is close to a
+            linear map of; "approximate", as "score", with short-term taste from one.
         catalogue: Products that can be recommended, in catalogue order.
         vocabularies: "item", "category" and "user".
         events: Stored last events of known shoppers.
@@ -216,11 +217,11 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
         ("encode inputs", graphs["encode"].inputs, ENCODE_INPUTS),
         ("candidates inputs", graphs["candidates"].inputs, ("items",)),
         ("score inputs", graphs["score"].inputs, (*state, *candidates)),
-        ("score outputs", graphs["score"].outputs, ("scores", "short_term", "taste")),
-        ("approximate inputs", graphs["approximate"].inputs, ("slope", "offset", *approximated, *candidates)),
+        ("score outputs", graphs["score"].outputs, ("scores", "short_term")),
+        ("features inputs", graphs["features"].inputs, candidates),
+        ("features outputs", graphs["features"].outputs, ("features",)),
+        ("approximate inputs", graphs["approximate"].inputs, (*LINEAR_FIT, *approximated, *candidates)),
         ("approximate outputs", graphs["approximate"].outputs, ("scores",)),
-        ("sketch inputs", graphs["sketch"].inputs, ("slope", "offset", CANDIDATE_VECTOR)),
-        ("sketch outputs", graphs["sketch"].outputs, ("scores",)),
     ):
         if sorted(received) != sorted(expected):
             raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")

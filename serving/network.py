@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +50,17 @@ class History:
 
 @dataclass(frozen=True)
 class LinearFit:
-    """What a taste is taken to be for all candidates: `vectors @ slope + offset`, slope (D, H), offset (H,)."""
+    """What short-term taste is taken to be: `(features @ slope + offset) @ basis`.
+
+    Attributes:
+        slope: (K, R), for K features of a candidate; the last column is 0.
+        offset: (R,), the last 1: the last row of `basis` is a constant.
+        basis: (R, H)
+    """
 
     slope: Float32
     offset: Float32
+    basis: Float32
 
 
 class Network:
@@ -82,10 +89,11 @@ class Network:
         self._workers = workers
         self._bound = config.candidate_chunk_size
         self._state_names = list(graphs["encode"].outputs)
-        self._encoder, self._scorer = _session(graphs["encode"]), _session(graphs["score"])
-        self._approximators = {
-            name: (_session(graphs[name]), graphs[name].inputs) for name in ("approximate", "sketch")
-        }
+        self._encoder = _session(graphs["encode"])
+        self._scorer, self._features, self._approximator = (
+            _PairGraph(graphs[name], graphs["candidates"].outputs) for name in ("score", "features", "approximate")
+        )
+        self._approximated = [name for name in self._state_names if name in graphs["approximate"].inputs]
         self._candidates = self._prepare(_session(graphs["candidates"]), item_ids)
         self.vectors = self._candidates[CANDIDATE_VECTOR]
 
@@ -151,32 +159,29 @@ class Network:
         (logits,) = self._run(self._scorer, ["scores"], state.tensors, positions, cost, share)
         return lowest_where_not_finite(logits)
 
-    def tastes(self, state: State, positions: Positions, *, share: bool = True) -> tuple[Float32, Float32]:
-        """Short-term taste and taste as they look from candidates (C,), (C, H) each: what makes `logits` costly."""
+    def short_term(self, state: State, positions: Positions, *, share: bool = True) -> Float32:
+        """Short-term taste as it looks from candidates, (C, H): what makes `logits` costly."""
         cost = state.events + _PAIRS_OF_A_CANDIDATE
-        outputs = ["short_term", "taste"]
-        short_term, taste = self._run(self._scorer, outputs, state.tensors, positions, cost, share)
-        return short_term, taste
+        (short_term,) = self._run(self._scorer, ["short_term"], state.tensors, positions, cost, share)
+        return short_term
+
+    def features(self, positions: Positions) -> Float32:
+        """What short-term taste is close to a linear map of, (C, K); it begins with the candidates' vectors."""
+        (features,) = self._run(self._features, ["features"], {}, positions, _PAIRS_OF_A_CANDIDATE, False)
+        return features
 
     def approximate(
-        self,
-        graph: Literal["approximate", "sketch"],
-        state: State,
-        fit: LinearFit,
-        positions: Positions | None = None,
-        *,
-        share: bool = True,
+        self, state: State, fit: LinearFit, positions: Positions | None = None, *, share: bool = True
     ) -> Float32:
-        """As `logits`, with short-term taste ("approximate") or taste ("sketch") from a linear map."""
-        session, inputs = self._approximators[graph]
-        feeds = {name: tensor for name, tensor in state.tensors.items() if name in inputs}
-        feeds |= {"slope": fit.slope, "offset": fit.offset}
-        (logits,) = self._run(session, ["scores"], feeds, positions, _PAIRS_OF_A_CANDIDATE, share)
+        """As `logits`, with short-term taste from a linear map; the cost does not grow with the history."""
+        feeds = {name: state.tensors[name] for name in self._approximated}
+        feeds |= {"slope": fit.slope, "offset": fit.offset, "basis": fit.basis}
+        (logits,) = self._run(self._approximator, ["scores"], feeds, positions, _PAIRS_OF_A_CANDIDATE, share)
         return lowest_where_not_finite(logits)
 
     def _run(
         self,
-        session: ort.InferenceSession,
+        graph: "_PairGraph",
         outputs: list[str],
         feeds: Mapping[str, Float32],
         positions: Positions | None,
@@ -187,7 +192,7 @@ class Network:
         total = len(self.vectors)
         count = total if positions is None else len(positions)
         if positions is not None and 2 * count > total:  # reading in a row beats picking
-            return [output[positions] for output in self._run(session, outputs, feeds, None, cost, share)]
+            return [output[positions] for output in self._run(graph, outputs, feeds, None, cost, share)]
         share = share and count * cost > _PAIRS_WORTH_SHARING
         rows = max(1, min(self._bound, _PAIRS_PER_CALL // cost))
         chunks = -(-count // rows)
@@ -195,13 +200,13 @@ class Network:
             chunks = min(count, -(-chunks // self._workers.threads) * self._workers.threads)
         bounds = [count * chunk // max(1, chunks) for chunk in range(chunks + 1)]
         results: list[list[Float32]] = [[] for _ in range(chunks)]
-        tables = [node.name for node in session.get_inputs() if node.name in self._candidates]
+        tables = [(name, self._candidates[name]) for name in graph.tables]
 
         def task(chunk: int) -> None:
             rows = slice(bounds[chunk], bounds[chunk + 1])
             chosen = rows if positions is None else positions[rows]
-            candidates = {name: self._candidates[name][chosen] for name in tables}
-            results[chunk] = cast(Any, session.run(outputs, {**feeds, **candidates}))
+            candidates = {name: table[chosen] for name, table in tables}
+            results[chunk] = cast(Any, graph.session.run(outputs, {**feeds, **candidates}))
 
         if share:
             self._workers.run(task, chunks)
@@ -211,6 +216,14 @@ class Network:
         if not results:
             return [np.empty(0, np.float32) for _ in outputs]
         return [parts[0] if chunks == 1 else np.concatenate(parts) for parts in zip(*results, strict=True)]
+
+
+class _PairGraph:
+    """A graph that reads candidate tensors: its session, and the names of those."""
+
+    def __init__(self, graph: Graph, candidates: Sequence[str]) -> None:
+        self.session = _session(graph)
+        self.tables = [name for name in graph.inputs if name in candidates]
 
 
 def _session(graph: Graph) -> ort.InferenceSession:

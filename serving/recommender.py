@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from serving.bundle import Bundle
 from serving.config import ServeConfig
-from serving.network import History, Network, State
+from serving.network import History, Network, Positions, State
 from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import Request, RequestError, parse_request
 from serving.shortlist import Shortlist
@@ -20,6 +20,8 @@ from serving.tables import take
 from serving.threads import Workers, default_threads
 
 __all__ = ["Recommendation", "Recommender", "RequestError"]
+
+Rows = npt.NDArray[np.intp]
 
 _TOGETHER = 16  # shoppers that one thread encodes together and then ranks: bounds what encoded histories take
 
@@ -43,22 +45,16 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class _Question:
-    """A request in the bundle's terms.
+    """A request in the bundle's terms; nothing in it is as long as the catalogue, as there may be many of them.
 
     Attributes:
+        request: What was asked.
         history: To encode; None: nothing is known of the shopper.
-        trained: Eligible products that training saw, as rising positions among all of these.
-        untrained: Catalogue rows of the other eligible products, rising.
-        absent: Candidate ids that are not in the catalogue.
-        k: Products wanted.
-        notes: What was unusual.
+        notes: What was unusual so far.
     """
 
+    request: Request
     history: History | None
-    trained: npt.NDArray[np.intp]
-    untrained: npt.NDArray[np.intp]
-    absent: list[str]
-    k: int
     notes: list[str]
 
 
@@ -191,86 +187,92 @@ class Recommender:
             config=self.config,
         )
         notes: list[str] = []
-        history, seen = self._resolve(request, notes)
-        eligible, absent = self._eligible(request, seen, notes)
-        return _Question(
-            history=history,
-            trained=np.flatnonzero(eligible[self._trained]),
-            untrained=self._untrained[eligible[self._untrained]],
-            absent=absent,
-            k=request.k,
-            notes=notes,
-        )
+        return _Question(request, self._history(request, notes), notes)
 
-    def _resolve(self, request: Request, notes: list[str]) -> tuple[History | None, set[int]]:
-        """History to encode (None: nothing is known), and the catalogue rows that the shopper has seen."""
-        catalogue = self.bundle.catalogue
+    def _history(self, request: Request, notes: list[str]) -> History | None:
+        """History to encode; None: nothing is known."""
         ids = np.array([self._item_index.get(handle or "", 0) for handle in request.handles], np.int32)
         known = ids > 0
-        seen = {row for handle in request.handles if (row := catalogue.row_of_handle.get(handle or "")) is not None}
         if skipped := len(ids) - int(known.sum()):
             notes.append(f"{skipped} of {len(ids)} items are not known to the model and were skipped.")
-        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
-        if stored is not None:
-            seen.update(int(row) for row in catalogue.row_of_item[stored.seen] if row >= 0)
         if known.any():
             times = request.timestamps[known]
             # An unknown product is skipped, but its event still shows when the shopper was last active.
             now = _now(request.now, int(request.timestamps[-1]), notes)
-            return History(ids[known], times, int(times[0]), now), seen
+            return History(ids[known], times, int(times[0]), now)
+        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
         if stored is not None:
             kept = stored.items > 0
             if kept.any():
                 if len(ids):
                     notes.append("The shopper's stored events were used instead.")
                 now = _now(request.now, int(stored.timestamps[-1]), notes)
-                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, now), seen
+                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, now)
         notes.append("Nothing is known of this shopper: products are ranked by popularity.")
-        return None, seen
+        return None
 
-    def _eligible(self, request: Request, seen: set[int], notes: list[str]) -> tuple[npt.NDArray[np.bool_], list[str]]:
-        """(P,) which catalogue rows to rank, and the ids that are not in the catalogue."""
-        eligible = np.ones(len(self.bundle.catalogue), bool)
+    def _seen(self, request: Request) -> list[int]:
+        """Catalogue rows that the shopper has seen, some of them more than once."""
+        catalogue = self.bundle.catalogue
+        seen = [row for handle in request.handles if (row := catalogue.row_of_handle.get(handle or "")) is not None]
+        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
+        if stored is not None:
+            rows = catalogue.row_of_item[stored.seen]
+            seen += rows[rows >= 0].tolist()
+        return seen
+
+    def _eligible(self, request: Request, notes: list[str]) -> tuple[Positions | None, Rows, list[str]]:
+        """What to rank.
+
+        Returns:
+            Products that training saw, as rising positions among all of these (None: all), catalogue rows of the
+            other products, rising, and the ids that are not in the catalogue.
+        """
+        excluded = [] if request.recommend_seen else self._seen(request)
+        if not request.candidate_ids and not excluded:
+            return None, self._untrained, []
+        eligible = np.full(len(self.bundle.catalogue), not request.candidate_ids)
         absent: list[str] = []
-        if request.candidate_ids:
-            eligible[:] = False
-            for candidate in request.candidate_ids:
-                row = self.bundle.catalogue.row_of(candidate)
-                if row is None:
-                    absent.append(candidate)
-                else:
-                    eligible[row] = True
+        for candidate in request.candidate_ids:
+            row = self.bundle.catalogue.row_of(candidate)
+            if row is None:
+                absent.append(candidate)
+            else:
+                eligible[row] = True
         if absent:
             count = len(request.candidate_ids)
             notes.append(
                 f"{len(absent)} of {count} candidate ids are not in the catalogue; they score 0 and come last."
             )
         if not request.recommend_seen:
-            eligible[list(seen)] = False
+            eligible[excluded] = False
             absent = [candidate for candidate in absent if candidate not in request.handles]
-        return eligible, absent
+        return np.flatnonzero(eligible[self._trained]), self._untrained[eligible[self._untrained]], absent
 
     def _answer(self, question: _Question, state: State | None, *, share: bool = True) -> Recommendation:
-        catalogue, k, positions = self.bundle.catalogue, question.k, question.trained
+        catalogue, k, notes = self.bundle.catalogue, question.request.k, list(question.notes)
+        positions, untrained, absent = self._eligible(question.request, notes)
         if state is None:
-            scores = self._popularity[positions]
+            scores = self._popularity if positions is None else self._popularity[positions]
             best = top_k(scores, k)
             scores = scores[best]
         else:
             size = max(self.config.shortlist_size, 4 * k)
-            if self._shortlist and len(positions) >= max(self.config.two_stage_from or 0, 2 * size):
+            count = len(self._trained) if positions is None else len(positions)
+            if self._shortlist and count >= max(self.config.two_stage_from or 0, 2 * size):
                 positions = self._shortlist.best(state, size, positions, share=share)
             logits = self._network.logits(state, positions, share=share)
             best = top_k(logits, k)
             scores = sigmoid(logits[best].astype(np.float64))
-        chosen = np.concatenate([self._trained[positions[best]], question.untrained])[:k]
-        absent = question.absent[: k - len(chosen)]
+        ranked = self._trained[best if positions is None else positions[best]]
+        chosen = np.concatenate([ranked, untrained])[:k]
+        absent = absent[: k - len(chosen)]
         zeros = [0.0] * (len(chosen) + len(absent) - len(best))
         return Recommendation(
             item_ids=take(catalogue.gids, chosen).to_pylist() + absent,
             scores=scores.tolist() + zeros,
             handles=take(catalogue.handles, chosen).to_pylist() + [""] * len(absent),
-            message=" ".join(question.notes) or None,
+            message=" ".join(notes) or None,
         )
 
 

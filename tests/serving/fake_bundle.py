@@ -2,7 +2,7 @@
 
 The encode graph averages the history's item vectors and adds two time terms; the score graph is
 `mean . vector(candidate) + bias(candidate) + days since the first event - 0.5 * days since the last event`.
-Both tastes are `mean * vector(candidate)`, element by element, so a linear map of the vector gives them exactly.
+Short-term taste is `mean * vector(candidate)`, element by element, so a linear map of the vector gives it exactly.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ STORED = {
 GRAPHS = {
     "encode": (["items", "timestamps", "length", "first_timestamp", "now"], ["mean", "clock"]),
     "candidates": (["items"], ["candidate", "candidate_bias"]),
-    "score": (["mean", "clock", "candidate", "candidate_bias"], ["scores", "short_term", "taste"]),
-    "approximate": (["slope", "offset", "clock", "candidate", "candidate_bias"], ["scores"]),
-    "sketch": (["slope", "offset", "candidate"], ["scores"]),
+    "score": (["mean", "clock", "candidate", "candidate_bias"], ["scores", "short_term"]),
+    "features": (["candidate", "candidate_bias"], ["features"]),
+    "approximate": (["slope", "offset", "basis", "clock", "candidate", "candidate_bias"], ["scores"]),
 }
 
 
@@ -104,8 +104,9 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
         {"vectors": vectors, "axis1": np.array([1]), "half": np.float32(0.5), "day": np.float32(DAY)},
         folder / "encode.onnx",
     )
-    candidate, slope = {"candidate": (f32, ["C", dimension])}, {"slope": (f32, [dimension, dimension])}
-    axis, offset = {"axis1": np.array([1])}, {"offset": (f32, [dimension])}
+    candidate, vector = {"candidate": (f32, ["C", dimension])}, (f32, ["C", dimension])
+    fit = {"slope": (f32, [dimension, "R"]), "offset": (f32, ["R"]), "basis": (f32, ["R", dimension])}
+    axis = {"axis1": np.array([1])}
     biased, clock, scores = {"candidate_bias": (f32, ["C"])}, {"clock": (f32, [])}, {"scores": (f32, ["C"])}
     _graph(
         "candidates",
@@ -122,32 +123,35 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
     _graph(
         "score",
         [
-            node("Mul", ["candidate", "mean"], ["taste"]),
-            node("Identity", ["taste"], ["short_term"]),
-            node("ReduceSum", ["taste", "axis1"], ["product"], keepdims=0),
+            node("Mul", ["candidate", "mean"], ["short_term"]),
+            node("ReduceSum", ["short_term", "axis1"], ["product"], keepdims=0),
             *add,
         ],
         {"mean": (f32, [dimension])} | clock | candidate | biased,
-        scores | {"short_term": (f32, ["C", dimension]), "taste": (f32, ["C", dimension])},
+        scores | {"short_term": vector},
         axis,
         folder / "score.onnx",
     )
-    mapped = node("Gemm", ["candidate", "slope", "offset"], ["mapped"])
+    _graph(
+        "features",
+        [node("Identity", ["candidate"], ["features"])],
+        candidate | biased,
+        {"features": vector},
+        {},
+        folder / "features.onnx",
+    )
     _graph(
         "approximate",
-        [mapped, node("ReduceSum", ["mapped", "axis1"], ["product"], keepdims=0), *add],
-        slope | offset | clock | candidate | biased,
+        [
+            node("Gemm", ["candidate", "slope", "offset"], ["place"]),
+            node("MatMul", ["place", "basis"], ["mapped"]),
+            node("ReduceSum", ["mapped", "axis1"], ["product"], keepdims=0),
+            *add,
+        ],
+        fit | clock | candidate | biased,
         scores,
         axis,
         folder / "approximate.onnx",
-    )
-    _graph(
-        "sketch",
-        [mapped, node("ReduceSum", ["mapped", "axis1"], ["scores"], keepdims=0)],
-        slope | offset | candidate,
-        scores,
-        axis,
-        folder / "sketch.onnx",
     )
 
 
@@ -232,15 +236,13 @@ def build_fake_bundle(folder: Path, *, bias=BIAS, time_axis="T", **changes) -> P
     return folder
 
 
-def build_large_bundle(folder: Path, *, products=234, dimension=40, seed=0, bias=1.0) -> Path:
-    """A bundle of random item vectors, for timing and for properties over many products."""
+def build_large_bundle(folder: Path, *, products=234, dimension=40, seed=0, bias=1.0, broken=()) -> Path:
+    """A bundle of random item vectors, for properties over many products; NaN for the items `broken`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
-    write_graphs(
-        folder,
-        rng.normal(0, 0.3, (products + 1, dimension)).astype(np.float32),
-        rng.normal(0, bias, products + 1).astype(np.float32),
-    )
+    vectors = rng.normal(0, 0.3, (products + 1, dimension)).astype(np.float32)
+    vectors[list(broken)] = np.nan
+    write_graphs(folder, vectors, rng.normal(0, bias, products + 1).astype(np.float32))
     handles = [f"product-{n}" for n in range(products)]
     popularity = np.sort(rng.integers(1, 1000, products))[::-1]
     _vocabulary(folder, "item", [None, *handles], [0, *popularity.tolist()])

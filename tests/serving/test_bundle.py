@@ -151,7 +151,8 @@ def test_graphs_are_checked(folder, graphs, message):
         ("score", "inputs", ["mean", "candidate"], "score inputs should be .* Received: .*'mean', 'candidate'"),
         ("score", "outputs", ["scores"], "score outputs should be"),
         ("approximate", "inputs", ["slope", "candidate", "mean"], "approximate inputs should be"),
-        ("sketch", "outputs", [], "sketch outputs should be"),
+        ("features", "inputs", ["candidate"], "features inputs should be"),
+        ("features", "outputs", [], "features outputs should be"),
     ],
 )
 def test_graph_names_must_match_the_contract(folder, graph, side, names, message):

@@ -15,9 +15,10 @@ _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "El
 class GraphBuilder:
     """Collects inputs, nodes and outputs; values are passed about by name."""
 
-    def __init__(self, name: str, opset: int):
+    def __init__(self, name: str, opset: int, prefix: str = ""):
         self.name = name
         self.opset = opset
+        self._prefix = prefix
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._nodes: list[Any] = []
@@ -39,15 +40,36 @@ class GraphBuilder:
 
     def constant(self, array: NDArray[Any]) -> str:
         """Adds an array to the graph."""
-        name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        name = f"{self._prefix}constant_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
         """Adds an operation with one result."""
-        name = f"{operation.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operation, list(inputs), [name], name, **attributes))
-        return name
+        return self.nodes(operation, *inputs, results=1, **attributes)[0]
+
+    def nodes(self, operation: str, *inputs: str, results: int, **attributes: Any) -> list[str]:
+        """Adds an operation with several results."""
+        name = f"{self._prefix}{operation.lower()}_{len(self._nodes)}"
+        names = [name, *(f"{name}_{number}" for number in range(1, results))]
+        self._nodes.append(helper.make_node(operation, list(inputs), names, name, **attributes))
+        return names
+
+    def scan(self, body: "GraphBuilder", states: Sequence[str], sequences: Sequence[str]) -> list[str]:
+        """Adds a loop over the first axis of `sequences`.
+
+        Args:
+            body: One step: inputs are the states, then one element of each sequence; outputs are the next states, then
+                what is kept of the step. Its `prefix` keeps its names apart from those of this graph.
+            states: The states before the first step.
+            sequences: What is read, one element a step.
+
+        Returns:
+            The states after the last step, then what was kept, stacked.
+        """
+        results = len(body._outputs)
+        inputs, count = (*states, *sequences), len(sequences)
+        return self.nodes("Scan", *inputs, results=results, body=body._graph(), num_scan_inputs=count)
 
     def activation(self, value: str, name: str) -> str:
         """Adds a Keras activation function of the training configuration."""
@@ -59,10 +81,21 @@ class GraphBuilder:
             value = self.activation(self.node("Gemm", value, self.constant(kernel), self.constant(bias)), name)
         return value
 
+    def dense_to_one(self, value: str, layers: Sequence[tuple[NDArray[Any], NDArray[Any], str]]) -> str:
+        """Adds dense layers, the last of width 1, to (N, width): (1, N).
+
+        As a row, because ONNX Runtime multiplies a matrix by a column several times more slowly than a row by it.
+        """
+        *inner, (kernel, bias, name) = layers
+        row, value = self.constant(kernel.T), self.dense(value, inner)
+        return self.activation(self.node("Gemm", row, value, self.constant(bias), transB=1), name)
+
     def model(self) -> onnx.ModelProto:
         """Returns the checked graph."""
-        graph = helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._constants)
         opsets = [helper.make_opsetid("", self.opset)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
+        model = helper.make_model(self._graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _graph(self) -> onnx.GraphProto:
+        return helper.make_graph(self._nodes, self.name, self._inputs, self._outputs, self._constants)
