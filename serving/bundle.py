@@ -30,9 +30,11 @@ __all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Size
 FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
-GRAPHS = ("encode", "candidates", "score", "features", "approximate")
+GRAPHS = ("encode", "candidates", "score", "features", "approximate", "sketch")
 CANDIDATE_VECTOR = "candidate"  # an output of `candidates`, which features begin with
 LINEAR_FIT = ("slope", "offset", "basis")
+READINGS = ("gate_readings", "gate", "score_readings")
+READ_OUT = ("gate_slope", "gate_offset", "score_slope", "score_offset")
 VOCABULARIES = ("item", "category", "user")
 REQUIRED_FILES = (
     "arrays.safetensors",
@@ -103,7 +105,8 @@ class Bundle:
         graphs: "encode", from histories of one length to state tensors, first axis the shopper; "candidates", from
             item ids to candidate tensors, first axis the item; "score", from one shopper's state and candidate tensors
             to logits and short-term taste; "features", from candidate tensors to what short-term taste is close to a
-            linear map of; "approximate", as "score", with short-term taste from one.
+            linear map of; "approximate", as "score", with short-term taste from one, and first layers with what
+            follows from them; "sketch", as "approximate", with linear maps of the first layers for what follows.
         catalogue: Products that can be recommended, in catalogue order.
         vocabularies: "item", "category" and "user".
         events: Stored last events of known shoppers.
@@ -221,7 +224,9 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
         ("features inputs", graphs["features"].inputs, candidates),
         ("features outputs", graphs["features"].outputs, ("features",)),
         ("approximate inputs", graphs["approximate"].inputs, (*LINEAR_FIT, *approximated, *candidates)),
-        ("approximate outputs", graphs["approximate"].outputs, ("scores",)),
+        ("approximate outputs", graphs["approximate"].outputs, ("scores", *READINGS)),
+        ("sketch inputs", graphs["sketch"].inputs, (*graphs["approximate"].inputs, *READ_OUT)),
+        ("sketch outputs", graphs["sketch"].outputs, ("scores",)),
     ):
         if sorted(received) != sorted(expected):
             raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from serving.bundle import CANDIDATE_VECTOR, Bundle, BundleError, Graph
+from serving.bundle import CANDIDATE_VECTOR, LINEAR_FIT, READ_OUT, READINGS, Bundle, BundleError, Graph
 from serving.config import ServeConfig
 from serving.ranking import Float32, lowest_where_not_finite
 from serving.threads import Workers
@@ -63,6 +63,21 @@ class LinearFit:
     basis: Float32
 
 
+@dataclass(frozen=True)
+class ReadOut:
+    """What the layers after the first ones are taken to be: linear maps of these, for the gate and for the logit.
+
+    Attributes:
+        gate_slope, score_slope: (1, width of the first layer) each.
+        gate_offset, score_offset: (1,) each.
+    """
+
+    gate_slope: Float32
+    gate_offset: Float32
+    score_slope: Float32
+    score_offset: Float32
+
+
 class Network:
     """The graphs of a bundle over a fixed list of N candidates, whose own part of the work is done once, here.
 
@@ -90,8 +105,9 @@ class Network:
         self._bound = config.candidate_chunk_size
         self._state_names = list(graphs["encode"].outputs)
         self._encoder = _session(graphs["encode"])
-        self._scorer, self._features, self._approximator = (
-            _PairGraph(graphs[name], graphs["candidates"].outputs) for name in ("score", "features", "approximate")
+        self._scorer, self._features, self._approximator, self._sketcher = (
+            _PairGraph(graphs[name], graphs["candidates"].outputs)
+            for name in ("score", "features", "approximate", "sketch")
         )
         self._approximated = [name for name in self._state_names if name in graphs["approximate"].inputs]
         self._candidates = self._prepare(_session(graphs["candidates"]), item_ids)
@@ -159,11 +175,11 @@ class Network:
         (logits,) = self._run(self._scorer, ["scores"], state.tensors, positions, cost, share)
         return lowest_where_not_finite(logits)
 
-    def short_term(self, state: State, positions: Positions, *, share: bool = True) -> Float32:
-        """Short-term taste as it looks from candidates, (C, H): what makes `logits` costly."""
+    def short_term(self, state: State, positions: Positions, *, share: bool = True) -> tuple[Float32, Float32]:
+        """As `logits`, and short-term taste as it looks from candidates, (C, H): what makes them costly."""
         cost = state.events + _PAIRS_OF_A_CANDIDATE
-        (short_term,) = self._run(self._scorer, ["short_term"], state.tensors, positions, cost, share)
-        return short_term
+        logits, taste = self._run(self._scorer, ["scores", "short_term"], state.tensors, positions, cost, share)
+        return logits, taste
 
     def features(self, positions: Positions) -> Float32:
         """What short-term taste is close to a linear map of, (C, K); it begins with the candidates' vectors."""
@@ -174,10 +190,26 @@ class Network:
         self, state: State, fit: LinearFit, positions: Positions | None = None, *, share: bool = True
     ) -> Float32:
         """As `logits`, with short-term taste from a linear map; the cost does not grow with the history."""
-        feeds = {name: state.tensors[name] for name in self._approximated}
-        feeds |= {"slope": fit.slope, "offset": fit.offset, "basis": fit.basis}
+        feeds = self._fitted(state, fit)
         (logits,) = self._run(self._approximator, ["scores"], feeds, positions, _PAIRS_OF_A_CANDIDATE, share)
         return lowest_where_not_finite(logits)
+
+    def readings(self, state: State, fit: LinearFit, positions: Positions) -> list[Float32]:
+        """The gate's first layer (C, G) and logits (C,), the prediction's first layer (C, P), as in `approximate`."""
+        cost = _PAIRS_OF_A_CANDIDATE
+        return self._run(self._approximator, list(READINGS), self._fitted(state, fit), positions, cost, False)
+
+    def sketch(
+        self, state: State, fit: LinearFit, read_out: ReadOut, positions: Positions | None = None, *, share: bool = True
+    ) -> Float32:
+        """As `approximate`, with linear maps for the layers after the first ones."""
+        feeds = self._fitted(state, fit) | {name: getattr(read_out, name) for name in READ_OUT}
+        (logits,) = self._run(self._sketcher, ["scores"], feeds, positions, _PAIRS_OF_A_CANDIDATE, share)
+        return lowest_where_not_finite(logits)
+
+    def _fitted(self, state: State, fit: LinearFit) -> dict[str, Float32]:
+        feeds = {name: state.tensors[name] for name in self._approximated}
+        return feeds | {name: getattr(fit, name) for name in LINEAR_FIT}
 
     def _run(
         self,
@@ -204,8 +236,10 @@ class Network:
 
         def task(chunk: int) -> None:
             rows = slice(bounds[chunk], bounds[chunk + 1])
-            chosen = rows if positions is None else positions[rows]
-            candidates = {name: table[chosen] for name, table in tables}
+            if positions is None:
+                candidates = {name: table[rows] for name, table in tables}
+            else:
+                candidates = {name: table.take(positions[rows], axis=0) for name, table in tables}
             results[chunk] = cast(Any, graph.session.run(outputs, {**feeds, **candidates}))
 
         if share:

@@ -3,10 +3,11 @@
 What makes a score costly is the shopper's short-term taste as it looks from a candidate: target attention matches every
 event with every candidate. It varies in few directions, and is close to a linear map of features of the candidate that
 the network itself has learnt (the first layers of gate and prediction, as far as they are the candidate's own). So it
-is computed for a sample of candidates, a map is fitted by ridge regression, and the network's own last layers run on
-the mapped values of all candidates. What comes out on top is often not where the sample lies; so the best are computed
-exactly, the map is corrected by a second regression, on them, and the candidates that come next to them are ranked once
-more. None of this depends on the length of the history, but for the few exact ones.
+is computed for a sample of candidates, a map is fitted by ridge regression, and the rest of the network runs on the
+mapped values: first, for all candidates, with linear maps in place of its last layers, too; then as it is, for the best
+of those. What comes out on top is often not where the sample lies; so the best are computed exactly, the map is
+corrected by another regression, on them, and those around them are ranked once more. None of this depends on the length
+of the history, but for the few exact ones.
 
 A single vector for the shopper, as nearest-neighbour search over the embeddings needs one, cannot stand for these
 layers: the best 1,000 of 100,000 candidates by inner product with the best-fitting vector hold less than half of the
@@ -18,14 +19,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.network import LinearFit, Network, Positions, State
+from serving.network import LinearFit, Network, Positions, ReadOut, State
 from serving.ranking import Float32, Float64, top_k
 
 _SEED = 0
 _RIDGE = 1e-3  # of a feature's variance
+_RIDGE_OF_READ_OUT = 0.01
 _RIDGE_OF_CORRECTION = 0.1
 _DIRECTIONS = 15  # of short-term taste: one less than the 16 columns that a processor multiplies at a time
+_SKETCHED = 8  # candidates that pass the first sieve, for each place on the shortlist
 _CORRECTED = 4  # candidates that are ranked once more, for each place on the shortlist
+_SINGLE_THREADED = 1 << 18  # multiplications that OpenBLAS leaves to the calling thread
+_SMALL_BLOCK = 64  # rows of a matrix that LAPACK inverts on the calling thread
 _LEADERS = 256  # candidates that the correction is fitted on
 
 
@@ -53,10 +58,13 @@ class Shortlist:
             Their positions, rising.
         """
         network = self._network
-        fit = self._fit(network.short_term(state, self._sample, share=share))
-        scores = network.approximate(state, fit, positions, share=share)
-        passed = top_k(scores, _CORRECTED * size)
+        logits, short_term = network.short_term(state, self._sample, share=share)
+        fit = self._fit(short_term)
+        scores = network.sketch(state, fit, self._read_out(state, fit, logits), positions, share=share)
+        passed = np.sort(top_k(scores, _SKETCHED * size))
         passed = passed if positions is None else positions[passed]
+        scores = network.approximate(state, fit, passed, share=share)
+        passed = passed[top_k(scores, _CORRECTED * size)]
         fit = self._corrected(fit, state, np.sort(passed[:_LEADERS]), share)
         passed = np.sort(passed)
         scores = network.approximate(state, fit, passed, share=share)
@@ -67,15 +75,23 @@ class Shortlist:
         values = _finite(short_term)
         mean = values.mean(axis=0)
         centred = values - mean
-        directions = np.linalg.eigh(centred.T @ centred)[1][:, : -_DIRECTIONS - 1 : -1]  # (H, R - 1)
-        slope, offset = self._regression.fit(centred @ directions)
+        # Not `eigh`, which multiplies by vectors in threads; see `_cross`.
+        directions = np.linalg.svd(_cross(centred, centred))[0][:, :_DIRECTIONS]  # (H, R - 1)
+        slope, offset = self._regression.fit(_cross(centred.T, directions))
         return _linear_fit(slope, offset, directions.T, mean)
+
+    def _read_out(self, state: State, fit: LinearFit, logits: Float32) -> ReadOut:
+        """Least squares of what follows from the first layers of gate and prediction on these."""
+        gate_readings, gate, score_readings = self._network.readings(state, fit, self._sample)
+        of_gate = _Regression(gate_readings, _RIDGE_OF_READ_OUT).fit(_finite(gate.reshape(-1, 1)))
+        of_score = _Regression(score_readings, _RIDGE_OF_READ_OUT).fit(_finite(logits[:, None]))
+        return ReadOut(*(part.T.astype(np.float32) for part in (*of_gate, *of_score)))
 
     def _corrected(self, fit: LinearFit, state: State, leaders: Positions, share: bool) -> LinearFit:
         """The fit plus a linear map of the vectors, fitted to what it misses at the leaders."""
         network = self._network
-        missed = network.short_term(state, leaders, share=share)
-        missed = missed - (network.features(leaders) @ fit.slope + fit.offset) @ fit.basis
+        _, missed = network.short_term(state, leaders, share=share)
+        missed = missed - (_cross(network.features(leaders).T, fit.slope) + fit.offset) @ fit.basis
         vectors = network.vectors[leaders]
         more, shift = _Regression(vectors, _RIDGE_OF_CORRECTION).fit(_finite(missed))
         slope = fit.slope @ fit.basis  # (K, H)
@@ -90,17 +106,17 @@ class _Regression:
         """Prepares it for rows (N, K), N >= 1; a penalty of `ridge` weighs like `ridge` of a feature's variance."""
         values = _finite(rows)
         self._mean = values.mean(axis=0)
-        centred = values - self._mean
-        scale = np.sqrt((centred**2).mean(axis=0))
-        scale = np.maximum(scale, 1e-6 * scale.max() + np.finfo(np.float64).tiny)  # no variance at all: slope 0
-        centred /= scale
-        gram = centred.T @ centred + ridge * len(rows) * np.eye(len(scale))
-        self._solve = np.linalg.solve(gram, centred.T) / scale[:, None]  # (K, N)
+        self._centred = values - self._mean
+        scale = np.sqrt((self._centred**2).mean(axis=0))
+        self._scale = np.maximum(scale, 1e-6 * scale.max() + np.finfo(np.float64).tiny)  # no variance at all: slope 0
+        self._centred /= self._scale
+        gram = _cross(self._centred, self._centred)
+        self._inverse = _inverse(gram + ridge * len(rows) * np.eye(len(gram)))
 
     def fit(self, values: Float64) -> tuple[Float64, Float64]:
         """Slope (K, V) and offset (V,) for values (N, V)."""
         mean = values.mean(axis=0)
-        slope = self._solve @ (values - mean)
+        slope = _cross(self._inverse, _cross(self._centred, values - mean)) / self._scale[:, None]
         return slope, mean - self._mean @ slope
 
 
@@ -111,6 +127,34 @@ def _linear_fit(slope: Any, offset: Any, basis: Any, constant: Any) -> LinearFit
         np.append(offset, 1).astype(np.float32),
         np.concatenate([basis, constant[None]]).astype(np.float32),
     )
+
+
+def _cross(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`left.T @ right` for (N, K) and (N, V), in products so small that BLAS does not start threads of its own.
+
+    These would wait for more work, spinning, on the cores that the workers need next.
+    """
+    if right.shape[1] == 1:  # BLAS multiplies by vectors in threads much earlier
+        return np.einsum("nk,nv->kv", left, right)
+    right = right.copy()  # equal to `left`, it would be multiplied by another routine, also threaded earlier
+    result = np.zeros((left.shape[1], right.shape[1]), np.result_type(left, right))
+    rows = max(1, _SINGLE_THREADED // result.size)
+    for start in range(0, len(left), rows):
+        result += left[start : start + rows].T @ right[start : start + rows]
+    return result
+
+
+def _inverse(matrix: Float64) -> Float64:
+    """Inverse of a symmetric, positive definite matrix, by blocks so small that LAPACK does not start threads."""
+    half = len(matrix) // 2
+    if half <= _SMALL_BLOCK // 2:
+        return np.linalg.inv(matrix)
+    first, across = _inverse(matrix[:half, :half]), matrix[:half, half:]
+    solved = _cross(first, across)
+    last = _inverse(matrix[half:, half:] - _cross(across, solved))
+    corner = _cross(solved.T, last)
+    first = first + _cross(corner.T, solved.T)
+    return np.block([[first, -corner], [-corner.T, last]])
 
 
 def _finite(values: npt.NDArray[Any]) -> Float64:

@@ -119,7 +119,7 @@ class Trainer:
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
         # One trace for batches of every size and length.
-        signature = [self._batches(1).element_spec, tf.TensorSpec((), tf.float32)]
+        signature = [self._distributed_batches(1).element_spec, tf.TensorSpec((), tf.float32)]
         self._step = tf.function(self._step_graph, input_signature=signature, jit_compile=config.device.jit_compile)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
@@ -236,6 +236,9 @@ class Trainer:
         }
 
     def _batches(self, epoch: int) -> Any:
+        return self._distributed_batches(epoch)
+
+    def _distributed_batches(self, epoch: int) -> Any:
         train, data = self.config.train, self.config.data
         pad_to = data.max_seq_length if self.config.model.recommenders_compatible else None
 

@@ -29,12 +29,15 @@ STORED = {
     "cid": {"items": [0, 6], "timestamps": [T0, T0 + 5], "first_timestamp": T0, "seen": [0, 6]},
 }
 
+APPROXIMATED = ["scores", "gate_readings", "gate", "score_readings"]
+READ_OUT = ["gate_slope", "gate_offset", "score_slope", "score_offset"]
 GRAPHS = {
     "encode": (["items", "timestamps", "length", "first_timestamp", "now"], ["mean", "clock"]),
     "candidates": (["items"], ["candidate", "candidate_bias"]),
     "score": (["mean", "clock", "candidate", "candidate_bias"], ["scores", "short_term"]),
     "features": (["candidate", "candidate_bias"], ["features"]),
-    "approximate": (["slope", "offset", "basis", "clock", "candidate", "candidate_bias"], ["scores"]),
+    "approximate": (["slope", "offset", "basis", "clock", "candidate", "candidate_bias"], APPROXIMATED),
+    "sketch": (["slope", "offset", "basis", *READ_OUT, "clock", "candidate", "candidate_bias"], ["scores"]),
 }
 
 
@@ -140,18 +143,36 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
         {},
         folder / "features.onnx",
     )
+    mapped = [
+        node("Gemm", ["candidate", "slope", "offset"], ["place"]),
+        node("MatMul", ["place", "basis"], ["score_readings"]),
+    ]
     _graph(
         "approximate",
         [
-            node("Gemm", ["candidate", "slope", "offset"], ["place"]),
-            node("MatMul", ["place", "basis"], ["mapped"]),
-            node("ReduceSum", ["mapped", "axis1"], ["product"], keepdims=0),
+            *mapped,
+            node("ReduceSum", ["score_readings", "axis1"], ["product"], keepdims=0),
             *add,
+            node("Identity", ["candidate"], ["gate_readings"]),
+            node("Identity", ["with_bias"], ["gate"]),
         ],
         fit | clock | candidate | biased,
-        scores,
+        scores | {"gate_readings": vector, "gate": (f32, ["C"]), "score_readings": vector},
         axis,
         folder / "approximate.onnx",
+    )
+    row, single = (f32, [1, dimension]), (f32, [1])
+    _graph(
+        "sketch",
+        [
+            *mapped,
+            node("Gemm", ["score_readings", "score_slope", "score_offset"], ["column"], transB=1),
+            node("Reshape", ["column", "flat"], ["scores"]),
+        ],
+        fit | dict(zip(READ_OUT, (row, single, row, single), strict=True)) | clock | candidate | biased,
+        scores,
+        {"flat": np.array([-1])},
+        folder / "sketch.onnx",
     )
 
 

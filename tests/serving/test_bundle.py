@@ -151,8 +151,9 @@ def test_graphs_are_checked(folder, graphs, message):
         ("score", "inputs", ["mean", "candidate"], "score inputs should be .* Received: .*'mean', 'candidate'"),
         ("score", "outputs", ["scores"], "score outputs should be"),
         ("approximate", "inputs", ["slope", "candidate", "mean"], "approximate inputs should be"),
-        ("features", "inputs", ["candidate"], "features inputs should be"),
+        ("features", "inputs", ["items"], "features inputs should be"),
         ("features", "outputs", [], "features outputs should be"),
+        ("sketch", "outputs", [], "sketch outputs should be"),
     ],
 )
 def test_graph_names_must_match_the_contract(folder, graph, side, names, message):
@@ -166,7 +167,7 @@ def test_graph_names_must_match_the_contract(folder, graph, side, names, message
 def test_graph_names_must_match_the_file(folder):
     graphs = json.loads((folder / "bundle.json").read_text())["graphs"]
     graphs["encode"]["outputs"] = ["mean"]
-    for name in ("score", "approximate"):
+    for name in ("score", "approximate", "sketch"):
         graphs[name]["inputs"].remove("clock")
     seal(folder, graphs=graphs)
     with pytest.raises(BundleError, match=r"should have inputs .* and outputs \['mean'\]"):
