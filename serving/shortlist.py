@@ -144,7 +144,7 @@ def _cross(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return result
 
 
-def _inverse(matrix: Float64) -> Float64:
+def _inverse(matrix: Float64) -> npt.NDArray[Any]:
     """Inverse of a symmetric, positive definite matrix, by blocks so small that LAPACK does not start threads."""
     half = len(matrix) // 2
     if half <= _SMALL_BLOCK // 2:

@@ -4,6 +4,7 @@ The parent writes one JSON line, `{"call": name, "arguments": {...}}`, and reads
 `{"error": traceback}`. What libraries print goes to the log and cannot disturb the conversation.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -110,7 +111,8 @@ class Worker:
         """Ends the process."""
         if self._process.poll() is None:
             assert self._process.stdin is not None
-            self._process.stdin.close()  # its loop ends there
+            with contextlib.suppress(BrokenPipeError):  # it died with something unread
+                self._process.stdin.close()  # its loop ends there
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -118,7 +120,8 @@ class Worker:
                 self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
