@@ -1,6 +1,6 @@
 """Model bundle on disk: verify every byte, then open it.
 
-A bundle is a folder with five ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
+A bundle is a folder with six ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
 SHA-256 of every other file. Nothing in it is executed or unpickled.
 """
 

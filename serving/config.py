@@ -29,7 +29,7 @@ class ServeConfig(BaseModel):
         default=False, description="Whether products of the shopper's history may be recommended by default."
     )
     candidate_chunk_size: int = Field(
-        default=512,
+        default=1024,
         ge=1,
         description="Most candidates scored in one call of a graph; long histories take fewer. Bounds its memory.",
     )

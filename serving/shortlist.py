@@ -26,6 +26,7 @@ _SEED = 0
 _RIDGE = 1e-3  # of a feature's variance
 _RIDGE_OF_READ_OUT = 0.01
 _RIDGE_OF_CORRECTION = 0.1
+_WEIGHTY = 64  # place in the sample that weighs half as much as the first
 _DIRECTIONS = 15  # of short-term taste: one less than the 16 columns that a processor multiplies at a time
 _SKETCHED = 8  # candidates that pass the first sieve, for each place on the shortlist
 _CORRECTED = 4  # candidates that are ranked once more, for each place on the shortlist
@@ -75,8 +76,8 @@ class Shortlist:
         values = _finite(short_term)
         mean = values.mean(axis=0)
         centred = values - mean
-        # Not `eigh`, which multiplies by vectors in threads; see `_cross`.
-        directions = np.linalg.svd(_cross(centred, centred))[0][:, :_DIRECTIONS]  # (H, R - 1)
+        # Neither `eigh` nor a product of an array with itself: both start threads earlier; see `_cross`.
+        directions = np.linalg.svd(_cross(centred, centred.copy()))[0][:, :_DIRECTIONS]  # (H, R - 1)
         slope, offset = self._regression.fit(_cross(centred.T, directions))
         return _linear_fit(slope, offset, directions.T, mean)
 
@@ -84,7 +85,10 @@ class Shortlist:
         """Least squares of what follows from the first layers of gate and prediction on these."""
         gate_readings, gate, score_readings = self._network.readings(state, fit, self._sample)
         of_gate = _Regression(gate_readings, _RIDGE_OF_READ_OUT).fit(_finite(gate.reshape(-1, 1)))
-        of_score = _Regression(score_readings, _RIDGE_OF_READ_OUT).fit(_finite(logits[:, None]))
+        # A line cannot follow the logits everywhere: it should where the best are.
+        places = np.argsort(np.argsort(-logits))
+        weights = 1 / (1 + places / _WEIGHTY)
+        of_score = _Regression(score_readings, _RIDGE_OF_READ_OUT, weights).fit(_finite(logits[:, None]))
         return ReadOut(*(part.T.astype(np.float32) for part in (*of_gate, *of_score)))
 
     def _corrected(self, fit: LinearFit, state: State, leaders: Positions, share: bool) -> LinearFit:
@@ -102,21 +106,26 @@ class Shortlist:
 class _Regression:
     """Ridge regression on fixed rows."""
 
-    def __init__(self, rows: Float32, ridge: float) -> None:
-        """Prepares it for rows (N, K), N >= 1; a penalty of `ridge` weighs like `ridge` of a feature's variance."""
+    def __init__(self, rows: Float32, ridge: float, weights: Float64 | None = None) -> None:
+        """Prepares it for rows (N, K), N >= 1, with weights (N,), by default equal.
+
+        A penalty of `ridge` weighs like `ridge` of a feature's variance.
+        """
+        shares = np.ones(len(rows)) if weights is None else weights
+        self._shares = shares[:, None] / shares.sum()
         values = _finite(rows)
-        self._mean = values.mean(axis=0)
-        self._centred = values - self._mean
-        scale = np.sqrt((self._centred**2).mean(axis=0))
+        self._mean = (self._shares * values).sum(axis=0)
+        centred = values - self._mean
+        scale = np.sqrt((self._shares * centred**2).sum(axis=0))
         self._scale = np.maximum(scale, 1e-6 * scale.max() + np.finfo(np.float64).tiny)  # no variance at all: slope 0
-        self._centred /= self._scale
-        gram = _cross(self._centred, self._centred)
-        self._inverse = _inverse(gram + ridge * len(rows) * np.eye(len(gram)))
+        centred /= self._scale
+        self._weighted = self._shares * centred
+        self._inverse = _inverse(_cross(self._weighted, centred) + ridge * np.eye(len(scale)))
 
     def fit(self, values: Float64) -> tuple[Float64, Float64]:
         """Slope (K, V) and offset (V,) for values (N, V)."""
-        mean = values.mean(axis=0)
-        slope = _cross(self._inverse, _cross(self._centred, values - mean)) / self._scale[:, None]
+        mean = (self._shares * values).sum(axis=0)
+        slope = _cross(self._inverse, _cross(self._weighted, values - mean)) / self._scale[:, None]
         return slope, mean - self._mean @ slope
 
 
@@ -136,7 +145,6 @@ def _cross(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if right.shape[1] == 1:  # BLAS multiplies by vectors in threads much earlier
         return np.einsum("nk,nv->kv", left, right)
-    right = right.copy()  # equal to `left`, it would be multiplied by another routine, also threaded earlier
     result = np.zeros((left.shape[1], right.shape[1]), np.result_type(left, right))
     rows = max(1, _SINGLE_THREADED // result.size)
     for start in range(0, len(left), rows):

@@ -22,7 +22,7 @@ from training.models.slirec import SliRec
 
 FORMAT_VERSION = 2
 EXAMPLE_K = 16
-LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
+LIBRARIES = ("tensorflow", "keras", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
 
 
 def export_bundle(

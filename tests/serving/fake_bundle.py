@@ -143,35 +143,43 @@ def write_graphs(folder: Path, vectors, bias, time_axis="T"):
         {},
         folder / "features.onnx",
     )
-    mapped = [
+    readings = [
         node("Gemm", ["candidate", "slope", "offset"], ["place"]),
-        node("MatMul", ["place", "basis"], ["score_readings"]),
+        node("MatMul", ["place", "basis"], ["mapped"]),
+        node("Unsqueeze", ["candidate_bias", "axis1"], ["bias_column"]),
+        node("Concat", ["mapped", "bias_column"], ["score_readings"], axis=1),
     ]
     _graph(
         "approximate",
         [
-            *mapped,
-            node("ReduceSum", ["score_readings", "axis1"], ["product"], keepdims=0),
+            *readings,
+            node("ReduceSum", ["mapped", "axis1"], ["product"], keepdims=0),
             *add,
             node("Identity", ["candidate"], ["gate_readings"]),
             node("Identity", ["with_bias"], ["gate"]),
         ],
         fit | clock | candidate | biased,
-        scores | {"gate_readings": vector, "gate": (f32, ["C"]), "score_readings": vector},
+        scores | {"gate_readings": vector, "gate": (f32, ["C"]), "score_readings": (f32, ["C", dimension + 1])},
         axis,
         folder / "approximate.onnx",
     )
-    row, single = (f32, [1, dimension]), (f32, [1])
+    single = (f32, [1])
+    read_out = {
+        "gate_slope": (f32, [1, dimension]),
+        "gate_offset": single,
+        "score_slope": (f32, [1, dimension + 1]),
+        "score_offset": single,
+    }
     _graph(
         "sketch",
         [
-            *mapped,
+            *readings,
             node("Gemm", ["score_readings", "score_slope", "score_offset"], ["column"], transB=1),
             node("Reshape", ["column", "flat"], ["scores"]),
         ],
-        fit | dict(zip(READ_OUT, (row, single, row, single), strict=True)) | clock | candidate | biased,
+        fit | read_out | clock | candidate | biased,
         scores,
-        {"flat": np.array([-1])},
+        axis | {"flat": np.array([-1])},
         folder / "sketch.onnx",
     )
 

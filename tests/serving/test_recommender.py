@@ -286,7 +286,6 @@ def test_a_batch_gets_the_answers_of_one_by_one(recommender):
 
 
 def test_two_stages_give_the_exact_scores_of_nearly_the_same_products(tmp_path):
-    # With what the first sieve cannot see, the bias, kept small.
     bundle = open_bundle(build_large_bundle(tmp_path / "bundle", products=3000, dimension=8, bias=0.05))
     exact = Recommender(bundle, ServeConfig(two_stage_from=None))
     config = ServeConfig(two_stage_from=1000, shortlist_size=100, shortlist_sample=200)

@@ -126,7 +126,7 @@ def test_what_was_logged_is_code_and_data_but_no_pickle(artifacts, store):
     assert all("==" in line for line in requirements)
     config = yaml.safe_load((artifacts / "MLmodel").read_text())["flavors"]["python_function"]["config"]
     assert config == {
-        "k": 16, "recommend_seen": False, "candidate_chunk_size": 512, "num_threads": 0,
+        "k": 16, "recommend_seen": False, "candidate_chunk_size": 1024, "num_threads": 0,
         "two_stage_from": 20_000, "shortlist_size": 1_000, "shortlist_sample": 512,
     }  # fmt: skip
 
