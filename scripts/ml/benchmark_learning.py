@@ -14,6 +14,7 @@ from scripts.ml.benchmark_data import (
 )
 from scripts.ml.benchmark_flops import Sizes, rank_flops, step_flops
 from scripts.ml.benchmark_rows import Row
+from scripts.ml.benchmark_worker import SETTLING_STEPS
 
 Step = Callable[[str], None]
 SIZES = Sizes.of(CONFIG.model)
@@ -152,7 +153,8 @@ def _training_rows(
             count=examples,
             unit="examples",
             headline=True,
-            note=f"median of {scale.epochs} epochs; the first has the tracing of ours and the parsing of the reference",
+            note=f"median of {scale.epochs} epochs, each without its first {SETTLING_STEPS} steps, in which a "
+            "process that has waited for the other one finds its code and data again",
         ),
         Row(
             "Epoch: time spent waiting for data",

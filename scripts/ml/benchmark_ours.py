@@ -1,5 +1,6 @@
 """Our side in training and evaluation, as a measuring process; serving is measured by `benchmark_serving`."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from scripts.ml.benchmark_data import CONFIG, SEQUENCE_LENGTH
-from scripts.ml.benchmark_worker import serve
+from scripts.ml.benchmark_worker import SETTLING_STEPS, serve
 from training.config import TrainingConfig
 from training.data.batches import epoch_rows, history_window
 from training.data.inventory import load_inventory
@@ -30,7 +31,8 @@ class MeasuredTrainer(Trainer):
     def __init__(self, *arguments: Any, **keywords: Any):
         super().__init__(*arguments, progress=False, **keywords)
         self.given: Iterator[dict[str, Any]] | None = None
-        self.waited = 0.0
+        self.started = self.waited = 0.0
+        self.asked = self.settled = 0
 
     def _validate(self) -> dict[str, float]:
         return {self._metric: 0.0}
@@ -38,23 +40,26 @@ class MeasuredTrainer(Trainer):
     def _batches(self, epoch: int) -> Any:
         batches = super()._batches(epoch) if self.given is None else self.given
         iterator = iter(batches)
-        while True:
+        for number in itertools.count():
             start = time.perf_counter()
+            if number == SETTLING_STEPS:
+                self.started, self.waited, self.settled = start, 0.0, self.asked
             batch = next(iterator, None)
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
+            self.asked += len(batch["length"])
             yield batch
 
     def epoch(self, number: int, given: Iterator[dict[str, Any]] | None = None) -> dict[str, Any]:
-        """Trains one epoch; returns seconds, waiting, examples and loss."""
-        self.given, self.waited = given, 0.0
+        """Trains one epoch; returns seconds, waiting and examples after the settling steps, and the loss of all."""
+        self.given, self.waited, self.asked, self.settled = given, 0.0, 0, 0
+        self.started = time.perf_counter()
         report = self._run_epoch(number)
-        examples = round(report["examples_per_second"] * report["seconds"])
         return {
-            "seconds": report["seconds"],
+            "seconds": time.perf_counter() - self.started,
             "waiting": self.waited,
-            "examples": examples,
+            "examples": self.asked - self.settled,
             "loss": report["loss"],
         }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.ml.benchmark_worker import peak_memory, serve, timed
+from scripts.ml.benchmark_worker import SETTLING_STEPS, peak_memory, serve, timed
 
 BATCH_TO_RANK = 16
 _state: dict[str, Any] = {}
@@ -85,7 +85,7 @@ def train_epoch(split: str = "train", steps: int | None = None) -> dict[str, Any
     """Trains one epoch as `SequentialBaseModel.fit` does, and says how long preparing the batches took of it.
 
     Returns:
-        seconds, waiting (seconds in the iterator), examples and losses (data loss of each step).
+        seconds, waiting (seconds in the iterator) and examples after the settling steps, and the loss of each step.
     """
     model = _state["model"]
     iterator = model.iterator.load_data_from_file(
@@ -96,6 +96,8 @@ def train_epoch(split: str = "train", steps: int | None = None) -> dict[str, Any
     start = time.perf_counter()
     while steps is None or len(losses) < steps:
         before = time.perf_counter()
+        if len(losses) == SETTLING_STEPS:
+            start, waiting, examples = before, 0.0, 0
         batch = next(iterator, None)
         waiting += time.perf_counter() - before
         if batch is None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Of an epoch, before its clock starts: a process that the other one has kept waiting finds its code and data again.
+SETTLING_STEPS = 5
 
 
 class WorkerError(RuntimeError):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from training.devices import cores
 
-ROWS = 3_000  # of a chunk: what is computed from them then stays close to the core
+ROWS = 2_000  # of a chunk: what is computed from them then stays close to the core
 PLACES = 16_384  # at which a chunk may begin to read the random words
 
 _relu_gradient: Any = tf.raw_ops.ReluGrad  # type: ignore[attr-defined]
