@@ -16,7 +16,7 @@ from serving.network import History, Network, Positions, State
 from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import Request, RequestError, parse_request
 from serving.shortlist import Shortlist
-from serving.tables import take
+from serving.tables import StoredHistory, take
 from serving.threads import Workers, default_threads
 
 __all__ = ["Recommendation", "Recommender", "RequestError"]
@@ -176,18 +176,12 @@ class Recommender:
 
     def _question(self, shopper: tuple[object, object, object], keywords: dict[str, object]) -> _Question:
         user_id, items, timestamps = shopper
-        request = parse_request(
-            user_id,
-            items,
-            timestamps,
-            k=keywords["k"],
-            recommend_seen=keywords["recommend_seen"],
-            candidate_ids=keywords["candidate_ids"],
-            now=keywords["now"],
-            config=self.config,
-        )
+        request = parse_request(user_id, items, timestamps, **keywords, config=self.config)
         notes: list[str] = []
         return _Question(request, self._history(request, notes), notes)
+
+    def _stored(self, request: Request) -> StoredHistory | None:
+        return None if request.user_id is None else self.bundle.events.history(request.user_id)
 
     def _history(self, request: Request, notes: list[str]) -> History | None:
         """History to encode; None: nothing is known."""
@@ -200,7 +194,7 @@ class Recommender:
             # An unknown product is skipped, but its event still shows when the shopper was last active.
             now = _now(request.now, int(request.timestamps[-1]), notes)
             return History(ids[known], times, int(times[0]), now)
-        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
+        stored = self._stored(request)
         if stored is not None:
             kept = stored.items > 0
             if kept.any():
@@ -215,7 +209,7 @@ class Recommender:
         """Catalogue rows that the shopper has seen, some of them more than once."""
         catalogue = self.bundle.catalogue
         seen = [row for handle in request.handles if (row := catalogue.row_of_handle.get(handle or "")) is not None]
-        stored = None if request.user_id is None else self.bundle.events.history(request.user_id)
+        stored = self._stored(request)
         if stored is not None:
             rows = catalogue.row_of_item[stored.seen]
             seen += rows[rows >= 0].tolist()

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class Trainer:
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
         # One trace for batches of every size and length.
-        signature = [self._distributed_batches(1).element_spec, tf.TensorSpec((), tf.float32)]
+        signature = [self._batches(1).element_spec, tf.TensorSpec((), tf.float32)]
         self._step = tf.function(self._step_graph, input_signature=signature, jit_compile=config.device.jit_compile)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
@@ -188,14 +188,15 @@ class Trainer:
     def _best_epoch(self) -> int:
         return max(self.history, key=lambda report: report[self._metric])["epoch"] if self.history else 0
 
-    def _run_epoch(self, epoch: int) -> EpochReport:
+    def _run_epoch(self, epoch: int, given: Iterable[Any] | None = None) -> EpochReport:
+        """Trains on the epoch's own batches, or on given ones."""
         start = time.perf_counter()
         total = np.float64(0)
         done, waiting = 0, 0.0
         unread: list[Any] = []
         rows = len(self.dataset.rows("train"))
         bar = tqdm(total=rows, desc=f"epoch {epoch}", unit="example", unit_scale=True, disable=not self.progress)
-        batches = iter(self._batches(epoch))
+        batches = iter(self._batches(epoch) if given is None else given)
         with bar:
             while True:
                 asked = time.perf_counter()
@@ -236,9 +237,6 @@ class Trainer:
         }
 
     def _batches(self, epoch: int) -> Any:
-        return self._distributed_batches(epoch)
-
-    def _distributed_batches(self, epoch: int) -> Any:
         train, data = self.config.train, self.config.data
         pad_to = data.max_seq_length if self.config.model.recommenders_compatible else None
 

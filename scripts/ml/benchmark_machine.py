@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-LIBRARIES = ("tensorflow", "keras", "tf-keras", "recommenders", "onnxruntime", "numpy", "mlflow", "duckdb", "usearch")
+LIBRARIES = ("tensorflow", "keras", "tf-keras", "recommenders", "onnxruntime", "numpy", "mlflow", "duckdb")
 
 
 def product_rate(seconds: float = 2.0, size: int = 1536) -> float:

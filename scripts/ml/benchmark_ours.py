@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scripts.ml.benchmark_data import CONFIG, SEQUENCE_LENGTH
 from scripts.ml.benchmark_worker import SETTLING_STEPS, serve
 from training.config import TrainingConfig
-from training.data.batches import epoch_rows, history_window
+from training.data.batches import history_window
 from training.data.inventory import load_inventory
 from training.data.sequences import EncodedSequences, load_dataset
 from training.evaluation.protocol import evaluate_ranker
@@ -30,15 +30,13 @@ class MeasuredTrainer(Trainer):
 
     def __init__(self, *arguments: Any, **keywords: Any):
         super().__init__(*arguments, progress=False, **keywords)
-        self.given: Iterator[dict[str, Any]] | None = None
         self.started = self.waited = 0.0
         self.asked = self.settled = 0
 
     def _validate(self) -> dict[str, float]:
         return {self._metric: 0.0}
 
-    def _batches(self, epoch: int) -> Any:
-        batches = super()._batches(epoch) if self.given is None else self.given
+    def _timed(self, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         iterator = iter(batches)
         for number in itertools.count():
             start = time.perf_counter()
@@ -51,11 +49,11 @@ class MeasuredTrainer(Trainer):
             self.asked += len(batch["length"])
             yield batch
 
-    def epoch(self, number: int, given: Iterator[dict[str, Any]] | None = None) -> dict[str, Any]:
+    def epoch(self, number: int, given: Iterable[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Trains one epoch; returns seconds, waiting and examples after the settling steps, and the loss of all."""
-        self.given, self.waited, self.asked, self.settled = given, 0.0, 0, 0
+        self.waited, self.asked, self.settled = 0.0, 0, 0
         self.started = time.perf_counter()
-        report = self._run_epoch(number)
+        report = self._run_epoch(number, self._timed(self._batches(number) if given is None else given))
         return {
             "seconds": time.perf_counter() - self.started,
             "waiting": self.waited,
@@ -82,8 +80,8 @@ def train_steps(repeats: int) -> list[float]:
     rows = dataset.rows("train")
     rows = rows[dataset.position[rows] >= SEQUENCE_LENGTH][: config.train.batch_size]
     batch = _batch(dataset, rows, np.random.default_rng(0), config)
-    trainer.epoch(1, iter([batch]))
-    return [trainer.epoch(1, iter([batch] * 3))["seconds"] / 3 for _ in range(repeats)]
+    trainer.epoch(1, [batch])
+    return [trainer.epoch(1, [batch] * 3)["seconds"] / 3 for _ in range(repeats)]
 
 
 def loss_curve(dataset: str, run: str, epochs: int, seed: int) -> list[float]:
@@ -101,7 +99,7 @@ def loss_curve(dataset: str, run: str, epochs: int, seed: int) -> list[float]:
         rows = rng.permutation(data.rows("train"))
         for start in range(0, len(rows), config.train.batch_size):
             batch = _batch(data, rows[start : start + config.train.batch_size], rng, config)
-            losses.append(trainer.epoch(1, iter([batch]))["loss"])
+            losses.append(trainer.epoch(1, [batch])["loss"])
     return losses
 
 
@@ -121,14 +119,6 @@ def mean_length() -> float:
     """Returns the mean number of events that an example of the training split is read with."""
     dataset = _state["dataset"]
     return float(np.minimum(dataset.position[dataset.rows("train")], SEQUENCE_LENGTH).mean())
-
-
-def padded_share() -> float:
-    """Returns the events of an epoch's batches, padding included, as a share of full windows."""
-    dataset, config = _state["dataset"], _state["config"]
-    batches = epoch_rows(dataset, config.train.batch_size, np.random.default_rng(0))
-    cells = [history_window(dataset, rows, SEQUENCE_LENGTH).items.size for rows in batches]
-    return sum(cells) / (sum(map(len, batches)) * SEQUENCE_LENGTH)
 
 
 def evaluate(split: str) -> dict[str, Any]:
@@ -157,7 +147,7 @@ def export(folder: str, checkpoint: str) -> None:
 
 def main() -> None:
     """Answers the parent's requests."""
-    functions = (build, train_epoch, train_steps, loss_curve, mean_length, padded_share, evaluate, export)
+    functions = (build, train_epoch, train_steps, loss_curve, mean_length, evaluate, export)
     serve({function.__name__: function for function in functions})
 
 

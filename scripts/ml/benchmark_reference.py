@@ -19,13 +19,12 @@ BATCH_TO_RANK = 16
 _state: dict[str, Any] = {}
 
 
-def build(folder: str, settings: dict[str, Any], checkpoint: str | None = None) -> None:
-    """Builds the model for recommenders' files in `folder`, and loads a checkpoint where there is one."""
+def make_model(files: Path, **settings: Any) -> Any:
+    """Builds recommenders' SLi-Rec for the vocabularies in `files`, with `settings` of `prepare_hparams`."""
     from recommenders.models.deeprec.deeprec_utils import prepare_hparams
     from recommenders.models.deeprec.io.sequential_iterator import SequentialIterator
     from recommenders.models.deeprec.models.sequential.sli_rec import SLI_RECModel
 
-    files = Path(folder)
     hparams = prepare_hparams(
         None,
         method="classification",
@@ -37,16 +36,19 @@ def build(folder: str, settings: dict[str, Any], checkpoint: str | None = None) 
         user_dropout=True,
         init_method="tnormal",
         need_sample=True,
-        show_step=10**9,
-        save_model=False,
-        MODEL_DIR=str(files / "model") + "/",
         write_tfevents=False,
         metrics=["auc"],
         pairwise_metrics=["group_auc"],
         **settings,
     )
+    return SLI_RECModel(hparams, SequentialIterator, seed=1)
+
+
+def build(folder: str, settings: dict[str, Any], checkpoint: str | None = None) -> None:
+    """Builds the model for recommenders' files in `folder`, and loads a checkpoint where there is one."""
+    files = Path(folder)
     random.seed(1)
-    model = SLI_RECModel(hparams, SequentialIterator, seed=1)
+    model = make_model(files, show_step=10**9, save_model=False, MODEL_DIR=str(files / "model") + "/", **settings)
     if checkpoint:
         model.load_model(checkpoint)
     _state.update(model=model, files=files)

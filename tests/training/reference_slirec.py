@@ -10,40 +10,30 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from recommenders.models.deeprec.deeprec_utils import prepare_hparams
-from recommenders.models.deeprec.io.sequential_iterator import SequentialIterator
-from recommenders.models.deeprec.models.sequential.sli_rec import SLI_RECModel
+
+from scripts.ml.benchmark_reference import make_model
 
 
 def main(files: Path, output: Path) -> None:
-    hparams = prepare_hparams(
-        None,
-        method="classification",
-        model_type="sli_rec",
-        user_vocab=str(files / "user_vocab.pkl"),
-        item_vocab=str(files / "item_vocab.pkl"),
-        cate_vocab=str(files / "category_vocab.pkl"),
+    model = make_model(
+        files,
         max_seq_length=50,
         item_embedding_dim=32,
         cate_embedding_dim=8,
-        user_embedding_dim=16,
         hidden_size=40,
         attention_size=40,
         layer_sizes=[100, 64],
         att_fcn_layer_sizes=[80, 40],
         activation=["relu", "relu"],
-        user_dropout=True,
         dropout=[0.3, 0.3],
         enable_BN=True,
         # Far from the default 0.01: scores that hardly differ would agree to 1e-5 whatever the network computed.
-        init_method="tnormal",
         init_value=0.3,
         embed_l2=0.0,
         layer_l2=0.0,
         learning_rate=0.01,
         loss="softmax",
         optimizer="adam",
-        need_sample=True,
         train_num_ngs=4,
         epochs=2,
         batch_size=200,
@@ -51,11 +41,7 @@ def main(files: Path, output: Path) -> None:
         save_model=True,
         save_epoch=1,
         MODEL_DIR=str(output / "model") + "/",
-        write_tfevents=False,
-        metrics=["auc"],
-        pairwise_metrics=["group_auc"],
     )
-    model = SLI_RECModel(hparams, SequentialIterator, seed=1)
     model.fit(str(files / "train_data"), str(files / "valid_data"), valid_num_ngs=4)
     model.load_model(str(output / "model" / "best_model"))
     for split in ("valid", "test"):

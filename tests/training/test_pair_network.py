@@ -64,8 +64,9 @@ def test_other_networks_go_through_them_whole():
     assert not any(layer.network.pairs_in_chunks for layer in others)
 
 
-def test_dropout_differs_from_step_to_step():
-    layer = attention(dropout=(0.3, 0.2))
+@pytest.mark.parametrize("dropout", [(0.3, 0.2), (0.0, 0.3), (0.3, 0.0)])
+def test_dropout_differs_from_step_to_step(dropout):
+    layer = attention(dropout=dropout)
     one, other = trained_once(layer, True), trained_once(layer, True)
     assert not np.allclose(one[0], other[0])
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from training.models.dropout import Dropout
 from training.models.pair_network import pair_logits
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
@@ -111,42 +112,6 @@ def _normalise(rows: Any, gamma: Any, beta: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("slirec")
-class Dropout(keras.layers.Layer):
-    """Dropout that draws 16 random bits a number, not 32, which takes a third of the time; rates to 1 / 65536.
-
-    Args:
-        rate: Share of the numbers set to zero; the others are divided by 1 - rate.
-        seed: Seed of the generator, whose state is saved with the weights.
-    """
-
-    def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.rate = rate
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed) if rate else None
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        """Returns `inputs` with a random part zeroed in training, unchanged otherwise."""
-        if not training or self.seed_generator is None:
-            return inputs
-        threshold = round(self.rate * 65536)
-        count: Any = tf.size(inputs)
-        uniform: Any = tf.random.stateless_uniform
-        words = uniform([(count + 1) // 2], self.next_seed(), minval=None, maxval=None, dtype=tf.uint32)  # all 32 bits
-        bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
-        kept = tf.cast(tf.reshape(bits, tf.shape(inputs)) >= tf.constant(threshold, tf.uint16), inputs.dtype)
-        return inputs * (kept * (65536 / (65536 - threshold)))
-
-    def next_seed(self) -> Any:
-        """Returns two int64 numbers, others at each call; zeros where the rate is 0."""
-        return tf.zeros(2, tf.int64) if self.seed_generator is None else tf.cast(self.seed_generator.next(), tf.int64)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-@keras.saving.register_keras_serializable("slirec")
 class FullyConnected(keras.layers.Layer):
     """Hidden layers of dense, batch normalisation, dropout, activation; then one linear output (paper, section 4.4).
 
@@ -229,6 +194,7 @@ class FullyConnected(keras.layers.Layer):
     def pair_logits(self, keys: Any, query: Any, key_part: Any, query_part: Any, of_product: Any) -> Any:
         """Trains on all pairs of an event and a candidate, as `pair_network.pair_logits`; returns (B, C, T) logits."""
         norm, output = self.norms[1], self.output_layer
+        drop = next((drop for drop in self.drops if drop.rate), self.drops[0])  # one without a rate has no generator
         weights = (self.dense[1].kernel, norm.gamma, norm.beta, output.kernel)
         logits, mean, variance = pair_logits(
             keys,
@@ -239,7 +205,7 @@ class FullyConnected(keras.layers.Layer):
             *(tf.convert_to_tensor(weight) for weight in weights),
             epsilon=EPSILON,
             rates=self.dropout[:2],
-            seed=self.drops[0].next_seed(),
+            seed=drop.next_seed(),
         )
         norm.remember(mean + tf.convert_to_tensor(self.dense[1].bias), variance)
         return logits + tf.convert_to_tensor(output.bias)

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 IR_VERSION = 9  # what ONNX Runtime 1.17 and later read
+OPSET = 17  # ONNX Runtime 1.14 and later read it
 _ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "elu": "Elu"}
+
+Layer = tuple[NDArray[np.float32], NDArray[np.float32], str]  # kernel, bias, activation
 
 
 class GraphBuilder:
     """Collects inputs, nodes and outputs; values are passed about by name."""
 
-    def __init__(self, name: str, opset: int, prefix: str = ""):
+    def __init__(self, name: str, prefix: str = ""):
         self.name = name
-        self.opset = opset
         self._prefix = prefix
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
@@ -75,13 +77,13 @@ class GraphBuilder:
         """Adds a Keras activation function of the training configuration."""
         return value if name == "identity" else self.node(_ACTIVATIONS[name], value)
 
-    def dense(self, value: str, layers: Sequence[tuple[NDArray[Any], NDArray[Any], str]]) -> str:
+    def dense(self, value: str, layers: Sequence[Layer]) -> str:
         """Adds dense layers, each (kernel, bias, activation), to (N, width)."""
         for kernel, bias, name in layers:
             value = self.activation(self.node("Gemm", value, self.constant(kernel), self.constant(bias)), name)
         return value
 
-    def dense_to_one(self, value: str, layers: Sequence[tuple[NDArray[Any], NDArray[Any], str]]) -> str:
+    def dense_to_one(self, value: str, layers: Sequence[Layer]) -> str:
         """Adds dense layers, the last of width 1, to (N, width): (1, N).
 
         As a row, because ONNX Runtime multiplies a matrix by a column several times more slowly than a row by it.
@@ -92,7 +94,7 @@ class GraphBuilder:
 
     def model(self) -> onnx.ModelProto:
         """Returns the checked graph."""
-        opsets = [helper.make_opsetid("", self.opset)]
+        opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(self._graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
         onnx.checker.check_model(model, full_check=True)
         return model

@@ -6,14 +6,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from training.models.graph_builder import GraphBuilder
+from training.models.graph_builder import GraphBuilder, Layer
 from training.models.layers import SECONDS_PER_DAY, SHORTEST_DAYS
 from training.models.slirec import SliRec
 
-OPSET = 17  # ONNX Runtime 1.14 and later read it
 _TIME_WEIGHTS = ("input_weight", "input_bias", "kernel", "time_kernel", "bias", "output_kernel")
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32], str]  # kernel, bias, activation
 
 
 def encode_graph(model: SliRec, attention: Layer, gate: Layer) -> onnx.ModelProto:
@@ -28,7 +25,7 @@ def encode_graph(model: SliRec, attention: Layer, gate: Layer) -> onnx.ModelProt
     of_key, of_query, of_difference, of_product = np.split(attention[0], 4)  # (D, F) each
     _, of_long_term, _, of_time = gate_parts(gate, width)
     compatible = model.config.recommenders_compatible
-    graph = GraphBuilder("encode", OPSET)
+    graph = GraphBuilder("encode")
     int32, int64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
     items, timestamps = graph.input("items", ["B", "T"], int32), graph.input("timestamps", ["B", "T"], int64)
     length = graph.input("length", ["B"], int32)
@@ -141,7 +138,7 @@ def _step(recurrent: NDArray[np.float32]) -> GraphBuilder:
     units = len(recurrent)
     entered, candidate, forget, shown = np.split(recurrent, 4, axis=1)
     recurrent = np.concatenate([entered, forget, shown, 2 * candidate], axis=1)
-    step = GraphBuilder("step", OPSET, prefix="step_")
+    step = GraphBuilder("step", prefix="step_")
     cell, output = (step.input(name, ["B", units]) for name in ("cell_before", "output_before"))
     gates, time_gates = step.input("gates", ["B", 4 * units]), step.input("time_gates", ["B", 2 * units])
     gates = step.node("Sigmoid", step.node("Gemm", output, step.constant(recurrent), gates))

@@ -19,8 +19,8 @@ import numpy as np
 import onnx
 
 from training.models.dense import EPSILON
-from training.models.graph_builder import GraphBuilder
-from training.models.onnx_encode import OPSET, Layer, embed, encode_graph, gate_parts
+from training.models.graph_builder import GraphBuilder, Layer
+from training.models.onnx_encode import embed, encode_graph, gate_parts
 from training.models.slirec import SliRec
 
 STATE = ("attention_kernel", "attention_bias", "hidden", "long_term", "shopper_gate")
@@ -79,7 +79,7 @@ def folded_layers(network: Any) -> list[Layer]:
 def _candidates_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.ModelProto:
     width = model.config.embedding_dim
     of_candidate = gate_parts(gate, width)[0]
-    graph = GraphBuilder("candidates", OPSET)
+    graph = GraphBuilder("candidates")
     items = graph.input("items", ["C"], onnx.TensorProto.INT32)
     candidate = graph.output("candidate", ["C", width], embed(graph, model, items)[1])
     graph.output("candidate_gate", ["C", len(gate[1])], graph.node("MatMul", candidate, graph.constant(of_candidate)))
@@ -91,7 +91,7 @@ def _candidates_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.Mod
 
 def _score_graph(model: SliRec, attention: list[Layer], gate: list[Layer], prediction: list[Layer]) -> onnx.ModelProto:
     width, first = model.config.embedding_dim, model.config.att_fcn_layer_sizes[0]
-    graph = GraphBuilder("score", OPSET)
+    graph = GraphBuilder("score")
     kernel, bias = graph.input("attention_kernel", [width, "T", first]), graph.input("attention_bias", ["TF"])
     hidden = graph.input("hidden", ["T", width])
     long_term, shopper_gate = graph.input("long_term", [width]), graph.input("shopper_gate", [len(gate[0][1])])
@@ -116,7 +116,7 @@ def _score_graph(model: SliRec, attention: list[Layer], gate: list[Layer], predi
 
 
 def _features_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.ModelProto:
-    graph = GraphBuilder("features", OPSET)
+    graph = GraphBuilder("features")
     parts = _features(graph, _candidate_inputs(graph, model, gate, prediction), gate, prediction)
     width = model.config.embedding_dim + len(gate[1]) + len(prediction[1])
     graph.output("features", ["C", width], graph.node("Concat", *parts, axis=1))
@@ -126,7 +126,7 @@ def _features_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.Model
 def _approximate_graph(model: SliRec, gate: list[Layer], prediction: list[Layer], *, read_out: bool) -> onnx.ModelProto:
     """Returns `sketch` (`read_out`) or `approximate`."""
     width, sizes = model.config.embedding_dim, [model.config.embedding_dim, len(gate[0][1]), len(prediction[0][1])]
-    graph = GraphBuilder("sketch" if read_out else "approximate", OPSET)
+    graph = GraphBuilder("sketch" if read_out else "approximate")
     slope, offset = graph.input("slope", [sum(sizes), "R"]), graph.input("offset", ["R"])
     basis = graph.input("basis", ["R", width])
     long_term, shopper_gate = graph.input("long_term", [width]), graph.input("shopper_gate", [sizes[1]])

@@ -14,9 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from training.devices import cores
+from training.models.dropout import Masks, kept_share
 
 ROWS = 2_000  # of a chunk: what is computed from them then stays close to the core
-PLACES = 16_384  # at which a chunk may begin to read the random words
 
 _relu_gradient: Any = tf.raw_ops.ReluGrad  # type: ignore[attr-defined]
 
@@ -59,29 +59,12 @@ def pair_logits(
         logits (B, C, T) without the output's bias; mean and unbiased variance (G,) of what is normalised, which have no
         gradient.
     """
-
-    @tf.custom_gradient
-    def compute(*tensors: Any) -> Any:
-        return _compute(*tensors, epsilon=epsilon, rates=rates, seed=seed)
-
-    return compute(keys, query, key_part, query_part, of_product, hidden_kernel, gamma, beta, output_kernel)
+    tensors = (keys, query, key_part, query_part, of_product, hidden_kernel, gamma, beta, output_kernel)
+    return tf.custom_gradient(lambda *given: _compute(given, epsilon, rates, seed))(*tensors)
 
 
-def _compute(
-    keys: Any,
-    query: Any,
-    key_part: Any,
-    query_part: Any,
-    of_product: Any,
-    hidden_kernel: Any,
-    gamma: Any,
-    beta: Any,
-    output_kernel: Any,
-    *,
-    epsilon: float,
-    rates: tuple[float, ...],
-    seed: Any,
-) -> Any:
+def _compute(tensors: tuple[Any, ...], epsilon: float, rates: tuple[float, ...], seed: Any) -> Any:
+    keys, query, key_part, query_part, of_product, hidden_kernel, gamma, beta, output_kernel = tensors
     shape: Any = tf.shape(keys)
     shoppers, columns, candidates = shape[0], shape[1], tf.shape(query)[1]
     width, first, second = keys.shape[-1], hidden_kernel.shape[0], hidden_kernel.shape[1]
@@ -89,9 +72,9 @@ def _compute(
     count = (shoppers + size - 1) // size
     total = tf.cast(shoppers * columns * candidates, keys.dtype)
     masks = Masks(seed, size * columns * candidates, count, (first, second), rates)
-    kept_share = [1.0 - round(rate * 65536) / 65536 for rate in rates]
-    hidden_kernel = hidden_kernel / kept_share[0]
-    output_kernel = output_kernel / kept_share[1]
+    first_kept, second_kept = kept_share(rates[0]), kept_share(rates[1])
+    hidden_kernel = hidden_kernel / first_kept
+    output_kernel = output_kernel / second_kept
 
     def wide(vector: Any) -> Any:
         """Repeats (G,) so that rows of `columns` * G are multiplied with it: broadcasting narrow rows is slow."""
@@ -196,41 +179,13 @@ def _compute(
             of_key_part,
             of_query_part,
             of_kernel,
-            of_hidden / kept_share[0],
+            of_hidden / first_kept,
             of_gamma,
             of_beta,
-            of_output / kept_share[1],
+            of_output / second_kept,
         )
 
     return (logits, mean, unbiased), gradient
-
-
-class Masks:
-    """Dropout's masks, 16 random bits a number.
-
-    Drawing all of them would take longer than the layer that they are for. So two short rows of random words are drawn,
-    and each chunk combines them by exclusive or, reading both at random places.
-    """
-
-    def __init__(self, seed: Any, rows: Any, count: Any, widths: tuple[int, int], rates: tuple[float, ...]) -> None:
-        uniform: Any = tf.random.stateless_uniform
-        self._widths, self._thresholds = widths, [round(rate * 65536) for rate in rates]
-        self._starts = (0, rows * widths[0] // 2 + 1)
-        words = self._starts[1] + rows * widths[1] // 2 + 1
-        drawn = uniform((2, words + PLACES), seed, minval=None, maxval=None, dtype=tf.int32)  # all 32 bits
-        self._words = tf.unstack(drawn)
-        self._places = uniform((2, count), seed + 1, minval=0, maxval=PLACES, dtype=tf.int32)
-
-    def apply(self, layer: int, chunk: Any, rows: Any) -> Any:
-        """Returns (N, width) with a random part zeroed; what is left is not scaled."""
-        if not self._thresholds[layer]:
-            return rows
-        count = tf.size(rows)
-        start, length = self._starts[layer], (count + 1) // 2
-        one, other = (tf.slice(self._words[side], [self._places[side, chunk] + start], [length]) for side in range(2))
-        bits = tf.reshape(tf.bitcast(tf.bitwise.bitwise_xor(one, other), tf.uint16), [-1])[:count]
-        kept = bits >= tf.constant(self._thresholds[layer], tf.uint16)
-        return rows * tf.reshape(tf.cast(kept, rows.dtype), tf.shape(rows))
 
 
 def _loop(body: Callable[..., Any], count: Any, variables: list[Any]) -> list[Any]:

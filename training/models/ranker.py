@@ -58,7 +58,9 @@ class SliRecRanker:
         start = 0
         while start < len(order):
             # As many as fit where the last of them, which is the longest, has its length.
-            fits = np.arange(1, len(order) - start + 1) * lengths[start:] * self.model.num_items <= _PAIRS
+            most = max(1, _PAIRS // (self.model.num_items * int(lengths[start])))
+            longest = lengths[start : start + most]
+            fits = np.arange(1, len(longest) + 1) * longest * self.model.num_items <= _PAIRS
             parts.append(order[start : start + max(1, int(fits.sum()))])
             start += len(parts[-1])
 
@@ -66,12 +68,8 @@ class SliRecRanker:
             window = history_window(dataset, rows[part], self.max_seq_length, pad_to)
             scores[part] = self._score(window.as_inputs()).numpy()
 
-        if on_few_cores() and len(parts) > 1:
-            with ThreadPoolExecutor(cores()) as pool:
-                list(pool.map(score_part, parts))
-        else:
-            for part in parts:
-                score_part(part)
+        with ThreadPoolExecutor(cores() if on_few_cores() else 1) as pool:
+            list(pool.map(score_part, parts))
         return scores
 
     def probability(self, scores: NDArray[Any]) -> NDArray[np.float64]:
