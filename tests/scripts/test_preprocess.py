@@ -50,7 +50,7 @@ def test_summary_and_folder(tmp_path, interactions, inventory, capsys):
         "Train rows 120",
         "Test rows 20",
     } <= lines
-    assert "with duckdb" in output.out
+    assert "with polars" in output.out
     assert output.err == ""
 
 

@@ -70,7 +70,7 @@ def test_parquet_has_kind_and_quantity(shop, export, tmp_path):
     assert dict(table.schema) == dict(
         zip(table.columns, [pl.Int64, pl.String, pl.String, pl.Int64, pl.String, pl.String, pl.Int64], strict=True)
     )
-    assert read_interactions(tmp_path / "orders.parquet").fetchall() == [
+    assert read_interactions(tmp_path / "orders.parquet").collect().rows() == [
         (1, user_of(shop, "ann"), "hat", FEB, "Clothing")
     ]
 

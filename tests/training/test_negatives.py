@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.data import negatives as negatives_module
 from training.data.negatives import NegativesError, sample_in_batch_negatives, sample_offline_negatives
 
 
@@ -70,6 +71,18 @@ def test_offline_negatives_are_uniform(touches):
     expected = negatives.size / admissible
     assert (counts[: touches + 1] == 0).all()
     assert np.abs(counts[touches + 1 :] - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("change", [{"_TABLE_ITEMS": 0}, {"_DENSE_CELLS": 100}], ids=["by search", "in many tables"])
+def test_offline_negatives_do_not_depend_on_how_touches_are_looked_up(change, monkeypatch):
+    rng = np.random.default_rng(4)
+    pairs = list(zip(rng.integers(1, 90, 400).tolist(), rng.integers(0, 30, 400).tolist(), strict=True))
+    data = touched(pairs, num_items=30)
+    rows = rng.permutation(400)[:300]
+    expected = sample_offline_negatives(data, rows, 3, np.random.default_rng(2))
+    for name, value in change.items():
+        monkeypatch.setattr(negatives_module, name, value)
+    np.testing.assert_array_equal(sample_offline_negatives(data, rows, 3, np.random.default_rng(2)), expected)
 
 
 def test_in_batch_negatives_of_a_small_table():

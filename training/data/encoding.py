@@ -1,9 +1,11 @@
 """Interactions -> encoded sequences: one definition, for pandas, Polars, DuckDB and Spark frames.
 
-Everything here is written against narwhals and stays lazy on lazy engines. Ties are broken by content (never by the
+Everything here is written against narwhals and stays lazy on lazy engines. `training.data.integer_encoding` computes
+the same faster where the rows are on one machine, and says why it is there. Ties are broken by content (never by the
 order of rows in a file), so that every engine, and every shuffling of the same rows, gives the same result.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -159,13 +161,21 @@ def check_item_categories(interactions: Frame) -> None:
         .sort(ITEM)
         .collect("pyarrow")
     )
-    if not len(conflicts):
-        return
-    shown = [
-        f"{row[ITEM]!r} ({row['first']!r} and {row['last']!r})" for row in conflicts.head(10).iter_rows(named=True)
-    ]
-    more = f" and {len(conflicts) - 10} more" if len(conflicts) > 10 else ""
-    raise InteractionsError(
-        f"Every item should have one category in all its interactions. Received: {len(conflicts)} items with several: "
-        f"{', '.join(shown)}{more}. Give each item its own category (the snapshot's) and preprocess again"
+    if len(conflicts):
+        shown = [(row[ITEM], row["first"], row["last"]) for row in conflicts.head(10).iter_rows(named=True)]
+        raise several_categories(len(conflicts), shown)
+
+
+def several_categories(count: int, shown: Sequence[tuple[str, str, str]]) -> InteractionsError:
+    """Returns the error of items with several categories.
+
+    Args:
+        count: Number of such items.
+        shown: The first of them, by handle: handle, first and last category in alphabetical order.
+    """
+    names = ", ".join(f"{item!r} ({first!r} and {last!r})" for item, first, last in shown)
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return InteractionsError(
+        f"Every item should have one category in all its interactions. Received: {count} items with several: "
+        f"{names}{more}. Give each item its own category (the snapshot's) and preprocess again"
     )

@@ -28,10 +28,10 @@ __all__ = [
     "write_interactions",
 ]
 
-ENGINES: Final = ("duckdb", "polars", "pandas", "spark")
+ENGINES: Final = ("polars", "duckdb", "pandas", "spark")  # the first is the default
 
 
-def read_interactions(path: str | os.PathLike[str], engine: str = "duckdb") -> Any:
+def read_interactions(path: str | os.PathLike[str], engine: str = ENGINES[0]) -> Any:
     """Reads interactions as a frame of the given engine.
 
     DuckDB, Polars and Spark frames are lazy: the file is read when something is computed from them. Empty lines are
@@ -39,7 +39,7 @@ def read_interactions(path: str | os.PathLike[str], engine: str = "duckdb") -> A
 
     Args:
         path: A `.parquet` file, or text as described at the top of this module. Spark also reads folders and URLs.
-        engine: "duckdb" (a relation), "polars" (a LazyFrame), "pandas" or "spark" (a DataFrame of the active session,
+        engine: "polars" (a LazyFrame), "duckdb" (a relation), "pandas" or "spark" (a DataFrame of the active session,
             or of a new local one).
 
     Returns:

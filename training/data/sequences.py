@@ -1,23 +1,24 @@
 """Interactions -> a folder of encoded sequences (contract 3): the one call that preprocessing consists of.
 
-How rows become integers is in `training.data.encoding`, what the folder holds in `training.data.dataset`.
+How rows become integers is in `training.data.encoding` and, for engines on one machine,
+`training.data.integer_encoding`; what the folder holds is in `training.data.dataset`.
 """
 
 import os
 import platform
 from collections.abc import Iterable
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from training.data.codes import can_code, code_interactions
 from training.data.columns import SPLITS
 from training.data.dataset import (
     FEATURES,
-    HELD_OUT,
     SCHEMAS,
     DatasetError,
     EncodedSequences,
@@ -27,8 +28,18 @@ from training.data.dataset import (
     write_folder,
 )
 from training.data.encoding import EncodedFrames, check_item_categories, encode, encode_interactions
+from training.data.integer_encoding import encode_codes
 from training.data.negatives import sample_offline_negatives
-from training.data.validation import engine_errors, holding, report_of, usable, with_reason
+from training.data.validation import (
+    Frame,
+    ValidationReport,
+    engine_errors,
+    holding,
+    report_from,
+    report_of,
+    usable,
+    with_reason,
+)
 
 __all__ = ["DatasetError", "EncodedFrames", "EncodedSequences", "build_dataset", "encode_interactions", "load_dataset"]
 
@@ -67,22 +78,17 @@ def build_dataset(
     """
     target = Path(folder)
     require_replaceable(target)
-    with engine_errors("Encoding interactions"), holding() as hold:
-        checked = hold(with_reason(native, catalogue))
-        report = report_of(checked)
-        interactions = usable(checked)
-        check_item_categories(interactions)
-        frames = encode(interactions, hold)
-        tables = {name: _arrow(frames[name].collect("pyarrow").to_native(), schema) for name, schema in SCHEMAS.items()}
+    with engine_errors("Encoding interactions"):
+        checked = with_reason(native, catalogue)
+        encoded, report = _encode_here(checked) if can_code(checked) else _encode_there(checked)
+        tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
     dataset = from_tables(tables, {})
     rng = np.random.default_rng(rng_seed)
     counts = {"valid": valid_num_ngs, "test": test_num_ngs}
-    dataset = replace(
-        dataset,
-        negatives={
-            split: sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng) for split in HELD_OUT
-        },
-    )
+
+    def draw_negatives(split: str) -> npt.NDArray[np.int32]:
+        return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
+
     metadata = {
         "rows_in": report.rows_in,
         "dropped": dict(report.dropped),
@@ -96,7 +102,25 @@ def build_dataset(
         "engine": checked.implementation.value,
         "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
     }
-    return replace(dataset, metadata=write_folder(tables, dataset, metadata, target))
+    return write_folder(tables, dataset, draw_negatives, metadata, target)
+
+
+def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
+    """Encodes in the memory of this process."""
+    coded, rows = code_interactions(checked)
+    report = report_from(rows)
+    return encode_codes(coded), report
+
+
+def _encode_there(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
+    """Encodes where the rows are, on a cluster, and collects the result."""
+    with holding() as hold:
+        checked = hold(checked)
+        report = report_of(checked)
+        interactions = usable(checked)
+        check_item_categories(interactions)
+        frames = encode(interactions, hold)
+        return {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}, report
 
 
 def _arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -145,7 +145,15 @@ def report_of(frame: Frame) -> ValidationReport:
         InteractionsError: If no row is usable.
     """
     table = frame.group_by(REASON).agg(nw.len().alias("rows")).collect("pyarrow").to_dict(as_series=False)
-    rows = {int(reason): int(count) for reason, count in zip(table[REASON], table["rows"], strict=True)}
+    return report_from({int(reason): int(count) for reason, count in zip(table[REASON], table["rows"], strict=True)})
+
+
+def report_from(rows: Mapping[int, int]) -> ValidationReport:
+    """Makes the report of the number of rows by `REASON`.
+
+    Raises:
+        InteractionsError: If no row is usable.
+    """
     dropped = {text: rows[code] for code, text in enumerate(DROP_REASONS, start=1) if code in rows}
     report = ValidationReport(rows_in=sum(rows.values()), dropped=dropped)
     if not report.rows_out:
@@ -190,21 +198,15 @@ def engine_errors(what: str) -> Generator[None]:
 
 @contextmanager
 def holding() -> Generator[Hold]:
-    """Yields a function that computes a lazy frame once, so that several results can be derived from it.
+    """Yields a function that has a lazy frame computed once, so that several results can be derived from it.
 
-    Polars and DuckDB keep the rows in memory; Spark caches them until the end of the context; pandas already has them.
+    Spark caches the rows until the end of the context; the frames of other engines are returned as they are.
     """
     cached: list[Any] = []
 
     def hold(frame: Frame) -> Frame:
-        native = frame.to_native()
-        engine = cast(nw.Implementation, frame.implementation)
-        if engine == nw.Implementation.DUCKDB:
-            return nw.from_native(native.materialize())
-        if engine in _SPARK:
-            cached.append(native.cache())
-        elif engine == nw.Implementation.POLARS:
-            return nw.from_native(native.collect().lazy())
+        if cast(nw.Implementation, frame.implementation) in _SPARK:
+            cached.append(frame.to_native().cache())
         return frame
 
     try:
