@@ -3,7 +3,9 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,16 @@ from training.models.slirec import SliRec
 LOGGER = logging.getLogger(__name__)
 EpochReport = dict[str, Any]
 LOSSES_AT_ONCE = 16  # steps sent before their losses are read
+BATCHES_AHEAD = 4  # made while the network learns from others
+_BATCH = {
+    "items": tf.TensorSpec((None, None), tf.int32),
+    "timestamps": tf.TensorSpec((None, None), tf.int64),
+    "length": tf.TensorSpec((None,), tf.int32),
+    "first_timestamp": tf.TensorSpec((None,), tf.int64),
+    "now": tf.TensorSpec((None,), tf.int64),
+    "candidates": tf.TensorSpec((None, None), tf.int32),
+    "correction": tf.TensorSpec((None, None), tf.float32),
+}  # of any size and length: one trace for all
 
 
 @dataclass(frozen=True)
@@ -118,9 +130,7 @@ class Trainer:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        # One trace for batches of every size and length.
-        signature = [self._batches(1).element_spec, tf.TensorSpec((), tf.float32)]
-        self._step = tf.function(self._step_graph, input_signature=signature, jit_compile=config.device.jit_compile)
+        self._step = tf.function(self._step_graph, input_signature=[_BATCH], jit_compile=config.device.jit_compile)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
         ]
@@ -196,17 +206,16 @@ class Trainer:
         unread: list[Any] = []
         rows = len(self.dataset.rows("train"))
         bar = tqdm(total=rows, desc=f"epoch {epoch}", unit="example", unit_scale=True, disable=not self.progress)
-        batches = iter(self._batches(epoch) if given is None else given)
+        batches = self._batches(epoch) if given is None else iter(given)
         with bar:
             while True:
                 asked = time.perf_counter()
                 batch = next(batches, None)
                 waiting += time.perf_counter() - asked
                 if batch is not None:
-                    size = int(sum(self._sizes(batch["items"])))
-                    unread.append(self._step(batch, tf.constant(size, tf.float32)))
-                    done += size
-                    bar.update(size)
+                    unread.append(self._step(batch))
+                    done += len(batch["length"])
+                    bar.update(len(batch["length"]))
                 # Reading a loss waits for its step, so that a GPU would stand idle until the next one is sent.
                 if batch is None or len(unread) == LOSSES_AT_ONCE:
                     for loss in unread:
@@ -236,40 +245,39 @@ class Trainer:
             for name, value in evaluation.metrics.items()
         }
 
-    def _batches(self, epoch: int) -> Any:
+    def _batches(self, epoch: int) -> Iterator[dict[str, Any]]:
+        """Yields the epoch's batches, made in a thread of their own a few steps before they are asked for."""
         train, data = self.config.train, self.config.data
         pad_to = data.max_seq_length if self.config.model.recommenders_compatible else None
+        rng = np.random.default_rng([train.seed, epoch])
+        batches = training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
 
-        def generate() -> Any:
-            rng = np.random.default_rng([train.seed, epoch])
-            return training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
+        def following() -> dict[str, Any] | None:
+            batch = next(batches, None)
+            return batch and {name: tf.convert_to_tensor(array) for name, array in batch.items()}
 
-        signature = {
-            "items": tf.TensorSpec((None, None), tf.int32),
-            "timestamps": tf.TensorSpec((None, None), tf.int64),
-            "length": tf.TensorSpec((None,), tf.int32),
-            "first_timestamp": tf.TensorSpec((None,), tf.int64),
-            "now": tf.TensorSpec((None,), tf.int64),
-            "candidates": tf.TensorSpec((None, None), tf.int32),
-            "correction": tf.TensorSpec((None, None), tf.float32),
-        }
-        batches = tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(4)
-        return self.strategy.experimental_distribute_dataset(batches)
+        with ThreadPoolExecutor(1, "batches") as thread:
+            ahead = deque(thread.submit(following) for _ in range(BATCHES_AHEAD))
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(thread.submit(following))
+                yield batch
 
-    def _sizes(self, items: Any) -> list[int]:
-        return [int(part.shape[0]) for part in self.strategy.experimental_local_results(items)]
-
-    def _step_graph(self, batch: dict[str, Any], batch_size: Any) -> Any:
-        losses = self.strategy.run(self._replica_step, args=(batch, batch_size))
+    def _step_graph(self, batch: dict[str, Any]) -> Any:
+        losses = self.strategy.run(self._replica_step, args=(batch,))
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
-    def _replica_step(self, batch: dict[str, Any], batch_size: Any) -> Any:
-        """One optimisation step on one device's share; returns the share's summed data loss."""
+    def _replica_step(self, batch: dict[str, Any]) -> Any:
+        """One optimisation step on one device's share of the rows; returns the share's summed data loss."""
+        rows, replicas = tf.shape(batch["length"])[0], self.strategy.num_replicas_in_sync
+        batch_size = tf.cast(rows, tf.float32)
+        if replicas > 1:
+            replica: Any = tf.distribute.get_replica_context().replica_id_in_sync_group
+            start, end = rows * replica // replicas, rows * (replica + 1) // replicas
+            batch = {name: array[start:end] for name, array in batch.items()}
         with tf.GradientTape() as tape:
             logits = self.model(batch, training=True) + batch["correction"]
             positive = tf.zeros(tf.shape(logits)[0], tf.int32)  # the positive is the first candidate
             data_loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(positive, logits))
-            replicas = self.strategy.num_replicas_in_sync
             loss = data_loss / batch_size + self._regularisation(batch) / replicas
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-PLACES = 16_384  # at which a chunk may begin to read the random words
+BLOCK = 16  # random words: a cache line, for what begins with one is read in place, not copied
+PLACES = 4_096  # blocks at which a chunk may begin to read
 
 
 def kept_share(rate: float) -> float:
@@ -66,9 +67,9 @@ class Masks:
     def __init__(self, seed: Any, rows: Any, count: Any, widths: tuple[int, int], rates: tuple[float, ...]) -> None:
         uniform: Any = tf.random.stateless_uniform
         self._rates = rates
-        self._starts = (0, rows * widths[0] // 2 + 1)
-        words = self._starts[1] + rows * widths[1] // 2 + 1
-        drawn = uniform((2, words + PLACES), seed, minval=None, maxval=None, dtype=tf.int32)  # all 32 bits
+        self._starts = (0, _blocks(rows * widths[0]))
+        blocks = self._starts[1] + _blocks(rows * widths[1]) + PLACES
+        drawn = uniform((2, blocks, BLOCK), seed, minval=None, maxval=None, dtype=tf.int32)  # all 32 bits
         self._words = tf.unstack(drawn)
         self._places = uniform((2, count), seed + 1, minval=0, maxval=PLACES, dtype=tf.int32)
 
@@ -76,6 +77,11 @@ class Masks:
         """Returns (N, width) with a random part zeroed; what is left is not scaled."""
         if not self._rates[layer]:
             return rows
-        start, length = self._starts[layer], (tf.size(rows) + 1) // 2
-        one, other = (tf.slice(self._words[side], [self._places[side, chunk] + start], [length]) for side in range(2))
+        size = [_blocks(tf.size(rows)), BLOCK]
+        starts = [[self._places[side, chunk] + self._starts[layer], 0] for side in range(2)]
+        one, other = (tf.slice(words, start, size) for words, start in zip(self._words, starts, strict=True))
         return rows * _kept(tf.bitwise.bitwise_xor(one, other), rows, self._rates[layer])
+
+
+def _blocks(numbers: Any) -> Any:
+    return (numbers + 2 * BLOCK - 1) // (2 * BLOCK)
