@@ -100,7 +100,8 @@ def _compute(tensors: tuple[Any, ...], epsilon: float, rates: tuple[float, ...],
         hidden = masks.apply(0, i, tf.nn.relu(pairs))
         inner = tf.matmul(hidden, hidden_kernel)  # (N, G)
         mean = tf.reduce_mean(inner, 0)
-        spread = tf.reduce_sum(tf.math.squared_difference(inner, mean), 0)
+        spread = tf.reduce_sum(tf.math.squared_difference(tf.reshape(inner, (-1, columns * second)), wide(mean)), 0)
+        spread = tf.reduce_sum(tf.reshape(spread, (columns, second)), 0)
         return i + 1, *_written(arrays, i, (hidden, inner, mean, spread))
 
     arrays = [_array(count, shape, keys.dtype) for shape in ((None, first), (None, second), (second,), (second,))]
