@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,10 @@ EpochReport = dict[str, Any]
 LOSSES_AT_ONCE = 16  # steps sent before their losses are read
 BATCHES_AHEAD = 4  # made while the network learns from others
 _BATCH = {
-    "items": tf.TensorSpec((None, None), tf.int32),
+    **dict.fromkeys(("items", "candidates"), tf.TensorSpec((None, None), tf.int32)),
+    **dict.fromkeys(("first_timestamp", "now"), tf.TensorSpec((None,), tf.int64)),
     "timestamps": tf.TensorSpec((None, None), tf.int64),
     "length": tf.TensorSpec((None,), tf.int32),
-    "first_timestamp": tf.TensorSpec((None,), tf.int64),
-    "now": tf.TensorSpec((None,), tf.int64),
-    "candidates": tf.TensorSpec((None, None), tf.int32),
     "correction": tf.TensorSpec((None, None), tf.float32),
 }  # of any size and length: one trace for all
 
@@ -130,7 +129,7 @@ class Trainer:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        self._step = tf.function(self._step_graph, input_signature=[_BATCH], jit_compile=config.device.jit_compile)
+        self._traced = tf.function(self._step_graph, input_signature=[_BATCH], jit_compile=config.device.jit_compile)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
         ]
@@ -253,14 +252,18 @@ class Trainer:
         batches = training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
 
         def following() -> dict[str, Any] | None:
-            batch = next(batches, None)
-            return batch and {name: tf.convert_to_tensor(array) for name, array in batch.items()}
+            return (batch := next(batches, None)) and {name: tf.convert_to_tensor(x) for name, x in batch.items()}
 
         with ThreadPoolExecutor(1, "batches") as thread:
             ahead = deque(thread.submit(following) for _ in range(BATCHES_AHEAD))
             while (batch := ahead.popleft().result()) is not None:
                 ahead.append(thread.submit(following))
                 yield batch
+
+    @cached_property
+    def _step(self) -> Any:
+        """One optimisation step; a concrete function, which is called with less ado than one that may trace anew."""
+        return self._traced.get_concrete_function()
 
     def _step_graph(self, batch: dict[str, Any]) -> Any:
         losses = self.strategy.run(self._replica_step, args=(batch,))
