@@ -24,7 +24,7 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard dev-store shopify-schema gpu lock clean clean-results
+.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard serve promote rollback dev-store shopify-schema gpu lock clean clean-results
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,15 @@ mlflow: $(STAMP)  ## Open the local experiments and registered models (PORT=5000
 
 tensorboard: $(STAMP)  ## Open the training curves under runs/
 	@$(RUN) -m tensorboard.main --logdir runs $(ARGS)
+
+serve: $(STAMP)  ## Recommendations over HTTP from the registry's champion (ARGS="runs/slirec/bundle --port 8000")
+	@$(RUN) -m scripts.ml.serve $(ARGS)
+
+promote: $(STAMP)  ## Make the newest registered version the champion, if it passes every gate
+	@$(RUN) -m scripts.ml.promote $(ARGS)
+
+rollback: $(STAMP)  ## Make the version that was champion before the champion again
+	@$(RUN) -m scripts.ml.promote --rollback $(ARGS)
 
 dev-store: $(STAMP)  ## Start a Shopify store of your own on this machine, to try the commands on (ARGS=--help)
 	@$(RUN) -m scripts.shopify.dev_store $(ARGS)

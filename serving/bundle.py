@@ -27,7 +27,7 @@ from serving.tables import (
 
 __all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Sizes", "open_bundle"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "bundle.json"
 ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
 GRAPHS = ("encode", "candidates", "score", "features", "approximate", "sketch")
@@ -70,9 +70,9 @@ class GraphEntry(_Frozen):
 
 
 class Manifest(_Frozen):
-    """`bundle.json`, format version 2."""
+    """`bundle.json`, format version 3."""
 
-    format_version: Literal[2]
+    format_version: Literal[3]
     model: str
     created_at: str
     features: dict[str, tuple[str, ...]]
@@ -174,7 +174,7 @@ def _manifest(folder: Path, document: dict[str, Any]) -> Manifest:
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{folder / MANIFEST}: `format_version` should be {FORMAT_VERSION}. Received: {version!r}. "
-            "Export the bundle again with this version of the code"
+            "Export the bundle again with this version of the code (version 2 has no tags and stock of products)"
         )
     try:
         return Manifest.model_validate(document)

@@ -52,6 +52,25 @@ class ServeConfig(BaseModel):
         ge=1,
         description="Candidates that a shopper's tastes are evaluated on, to approximate them for all others.",
     )
+    include_categories: list[NonEmpty] = Field(
+        default=[], description="Only products of these categories are recommended; empty: of all."
+    )
+    exclude_categories: list[NonEmpty] = Field(
+        default=[], description="Products of these categories are never recommended."
+    )
+    include_tags: list[NonEmpty] = Field(
+        default=[], description="Only products with at least one of these tags are recommended; empty: all."
+    )
+    exclude_tags: list[NonEmpty] = Field(
+        default=[], description="Products with any of these tags are never recommended."
+    )
+    exclude_out_of_stock: bool = Field(
+        default=False, description="Products that cannot be bought, as the snapshot says, are never recommended."
+    )
+    exclude_seen: bool = Field(
+        default=False,
+        description="Products that the shopper has seen are never recommended, whatever a request's recommend_seen.",
+    )
     registered_model_name: NonEmpty = Field(
         default="slirec_shopify_model",
         description="Name in the registry; `catalog.schema.model` in Unity Catalog. SLIREC_MODEL_NAME overrides.",

@@ -17,9 +17,9 @@ Positions = npt.NDArray[np.intp]
 
 # Found by trial: what one call computes then stays in a core's own cache.
 _PAIRS_PER_CALL = 8_192  # of an event and a candidate
-_HISTORIES_PER_CALL = 16
 _PREPARED_PER_CALL = 4_096
 _PAIRS_WORTH_SHARING = 3_000  # below, waking another thread takes longer than it helps
+_PARTS = 2  # chunks of a call that is worth sharing: a multiple of this, whoever then shares it
 _PAIRS_OF_A_CANDIDATE = 3  # what fusion and prediction cost, in pairs
 
 
@@ -125,40 +125,27 @@ class Network:
                 table[start : start + len(value)] = value
         return tables
 
-    def encode(self, histories: Sequence[History]) -> list[State]:
-        """Encodes the latest `max_seq_length` events of each history; histories of one length go together.
+    def encode(self, history: History) -> State:
+        """Encodes the latest `max_seq_length` events of a history.
 
-        Returns:
-            One state a history.
+        One history a call: the last bits of what ONNX Runtime computes depend on a row's place among others.
         """
-        limit = self._manifest.sizes.max_seq_length
-        by_length: dict[int, list[int]] = {}
-        for number, history in enumerate(histories):
-            by_length.setdefault(min(len(history.items), limit), []).append(number)
-        states: dict[int, State] = {}
-        for length, numbers in by_length.items():
-            for start in range(0, len(numbers), _HISTORIES_PER_CALL):
-                group = numbers[start : start + _HISTORIES_PER_CALL]
-                values = self._encode([histories[number] for number in group], length)
-                for place, number in enumerate(group):
-                    states[number] = State(length, {name: value[place, ...] for name, value in values.items()})
-        return [states[number] for number in range(len(histories))]
-
-    def _encode(self, histories: Sequence[History], length: int) -> dict[str, Float32]:
-        columns = self._manifest.sizes.max_seq_length if self._manifest.pad_to_max_seq_length else length
-        items = np.zeros((len(histories), columns), np.int32)  # (B, T)
+        sizes = self._manifest.sizes
+        length = min(len(history.items), sizes.max_seq_length)
+        columns = sizes.max_seq_length if self._manifest.pad_to_max_seq_length else length
+        items = np.zeros((1, columns), np.int32)  # (B, T), B = 1
         timestamps = np.zeros(items.shape, np.int64)
-        for row, history in enumerate(histories):
-            items[row, :length] = history.items[-length:]
-            timestamps[row, :length] = history.timestamps[-length:]
+        items[0, :length] = history.items[-length:]
+        timestamps[0, :length] = history.timestamps[-length:]
         feeds = {
             "items": items,
             "timestamps": timestamps,
-            "length": np.full(len(histories), length, np.int32),
-            "first_timestamp": np.array([history.first_timestamp for history in histories], np.int64),
-            "now": np.array([history.now for history in histories], np.int64),
+            "length": np.array([length], np.int32),
+            "first_timestamp": np.array([history.first_timestamp], np.int64),
+            "now": np.array([history.now], np.int64),
         }
-        return dict(zip(self._state_names, cast(Any, self._encoder.run(self._state_names, feeds)), strict=True))
+        values = cast(Any, self._encoder.run(self._state_names, feeds))
+        return State(length, {name: value[0, ...] for name, value in zip(self._state_names, values, strict=True)})
 
     def logits(self, state: State, positions: Positions | None = None, *, share: bool = True) -> Float32:
         """Scores candidates for one shopper.
@@ -220,16 +207,19 @@ class Network:
         cost: int,
         share: bool,
     ) -> list[Float32]:
-        """Outputs of a graph for candidates, in chunks of about `_PAIRS_PER_CALL` where one costs `cost` pairs."""
+        """Outputs of a graph for candidates, in chunks of about `_PAIRS_PER_CALL` where one costs `cost` pairs.
+
+        The chunks are the same however many threads there are: the last bits of a score depend on them.
+        """
         total = len(self.vectors)
         count = total if positions is None else len(positions)
         if positions is not None and 2 * count > total:  # reading in a row beats picking
             return [output[positions] for output in self._run(graph, outputs, feeds, None, cost, share)]
-        share = share and count * cost > _PAIRS_WORTH_SHARING
+        large = count * cost > _PAIRS_WORTH_SHARING
         rows = max(1, min(self._bound, _PAIRS_PER_CALL // cost))
         chunks = -(-count // rows)
-        if share:  # an even number of chunks for each thread
-            chunks = min(count, -(-chunks // self._workers.threads) * self._workers.threads)
+        if large:
+            chunks = min(count, -(-chunks // _PARTS) * _PARTS)
         bounds = [count * chunk // max(1, chunks) for chunk in range(chunks + 1)]
         results: list[list[Float32]] = [[] for _ in range(chunks)]
         tables = [(name, self._candidates[name]) for name in graph.tables]
@@ -242,7 +232,7 @@ class Network:
                 candidates = {name: table.take(positions[rows], axis=0) for name, table in tables}
             results[chunk] = cast(Any, graph.session.run(outputs, {**feeds, **candidates}))
 
-        if share:
+        if share and large:
             self._workers.run(task, chunks)
         else:
             for chunk in range(chunks):

@@ -4,7 +4,8 @@ A history is encoded once; its state is then scored against the candidates in ch
 alone is computed once, when the bundle is opened.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from serving.bundle import Bundle
 from serving.config import ServeConfig
 from serving.network import History, Network, Positions, State
 from serving.ranking import popularity_shares, sigmoid, top_k
-from serving.requests import Request, RequestError, parse_request
+from serving.requests import MAX_ID_LENGTH, Options, Request, RequestError, parse_options, parse_request
+from serving.rules import allowed_products
 from serving.shortlist import Shortlist
 from serving.tables import StoredHistory, take
 from serving.threads import Workers, default_threads
@@ -22,8 +24,6 @@ from serving.threads import Workers, default_threads
 __all__ = ["Recommendation", "Recommender", "RequestError"]
 
 Rows = npt.NDArray[np.intp]
-
-_TOGETHER = 16  # shoppers that one thread encodes together and then ranks: bounds what encoded histories take
 
 
 @dataclass(frozen=True)
@@ -44,41 +44,52 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A request in the bundle's terms; nothing in it is as long as the catalogue, as there may be many of them.
+class _Choice:
+    """What one call chooses among: the same for all of its shoppers, and worked out once.
 
     Attributes:
-        request: What was asked.
-        history: To encode; None: nothing is known of the shopper.
-        notes: What was unusual so far.
+        options: What was asked.
+        eligible: (P,) catalogue rows of the candidates that the rules allow; None: all that they allow.
+        absent: Candidate ids that are not in the catalogue.
+        notes: What was unusual.
     """
 
-    request: Request
-    history: History | None
-    notes: list[str]
+    options: Options
+    eligible: npt.NDArray[np.bool_] | None
+    absent: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class Recommender:
     """Ranks the products of a bundle's catalogue. Thread-safe and deterministic; keeps no state between requests."""
 
-    def __init__(self, bundle: Bundle, config: ServeConfig | None = None) -> None:
-        """Opens the graphs and computes what concerns the candidates alone.
+    def __init__(
+        self, bundle: Bundle, config: ServeConfig | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Applies the rules, opens the graphs and computes what concerns the candidates alone.
 
         Args:
             bundle: Opened bundle.
-            config: Defaults of requests, two stages, chunk size and threads; by default `ServeConfig()`.
+            config: Defaults of requests, rules, two stages, chunk size and threads; by default `ServeConfig()`.
+            clock: Returns UNIX seconds; tells which events lie in the future.
 
         Raises:
             BundleError: A graph cannot be opened or has other inputs or outputs than `bundle.json` says.
+            ConfigError: The rules leave no product.
         """
         self.bundle = bundle
         self.config = config or ServeConfig()
+        self._clock = clock
         self._item_index = bundle.vocabularies["item"].index
         catalogue = bundle.catalogue
-        self._trained = np.flatnonzero(catalogue.item_ids > 0)  # catalogue rows; 0 = never seen in training
-        self._untrained = np.flatnonzero(catalogue.item_ids == 0)
+        self._allowed = allowed_products(catalogue, self.config)
+        trained = catalogue.item_ids > 0  # 0 = never seen in training
+        self._trained = np.flatnonzero(trained & self._allowed)  # catalogue rows
+        self._untrained = np.flatnonzero(~trained & self._allowed)
         # A product that training never saw has no standing in the popularity ranking either.
-        self._popularity = popularity_shares(catalogue.popularity[self._trained])
+        shares = np.zeros(len(catalogue))
+        shares[trained] = popularity_shares(catalogue.popularity[trained])
+        self._popularity = shares[self._trained]
         self._workers = Workers(self.config.num_threads or default_threads())
         self._network = Network(bundle, self.config, self._workers, catalogue.item_ids[self._trained])
         two_stage_from = self.config.two_stage_from
@@ -105,25 +116,24 @@ class Recommender:
 
         Args:
             user_id: The shopper; None or "" for an anonymous one.
-            items: Product handles.
-            timestamps: One an item, UNIX seconds or (above 1e11) milliseconds, as numbers or text, in any order.
+            items: Product handles, at most 100,000. Null and NaN count as an empty list, here and in `timestamps`.
+            timestamps: One an item, UNIX seconds or (above 1e11) milliseconds, as numbers or text, in any order; events
+                at one time keep their order. Later ones than `now`, or than the server's clock and a day, since clocks
+                differ, are set to that, with a message.
             k: Products wanted; by default `config.k`. Fewer are returned where there are not as many.
             recommend_seen: Whether products that the shopper has touched may be recommended: the given ones, and of a
-                known `user_id` also all stored ones. By default `config.recommend_seen`.
-            candidate_ids: Handles or GIDs to choose among; empty = the whole catalogue. Repeated ones count once;
-                ones that are not in the catalogue score 0 and come last, with a message.
-            now: Time of the recommendation, like `timestamps`; by default, and at the least, the latest event's.
+                known `user_id` also all stored ones. By default `config.recommend_seen`; `config.exclude_seen` is above
+                both.
+            candidate_ids: Handles or GIDs to choose among, at most 100,000; empty = the whole catalogue. Repeated ones
+                count once; ones that are not in the catalogue score 0 and come last, and ones that the model's rules
+                exclude are left out, both with a message.
+            now: Time of the recommendation, like `timestamps`; by default the latest event's.
 
         Raises:
-            RequestError: Lists of unequal length, a timestamp that is no time, a `k` that is no positive integer, or
-                an argument of another type.
+            RequestError: Lists of unequal length or too long, a timestamp that is no time, a `k` that is no positive
+                integer, or an argument of another type.
         """
-        question = self._question(
-            (user_id, items, timestamps),
-            {"k": k, "recommend_seen": recommend_seen, "candidate_ids": candidate_ids, "now": now},
-        )
-        state = None if question.history is None else self._network.encode([question.history])[0]
-        return self._answer(question, state)
+        return self._rank(self._choice(k, recommend_seen, candidate_ids, now), user_id, items, timestamps, share=True)
 
     def recommend_batch(
         self,
@@ -133,10 +143,11 @@ class Recommender:
         recommend_seen: bool | None = None,
         candidate_ids: Sequence[str] = (),
         now: str | int | float | None = None,
-    ) -> list[Recommendation]:
-        """Returns for each shopper what `recommend` would, to within rounding, in less time.
+    ) -> list[Recommendation | RequestError]:
+        """Returns for each shopper what `recommend` would return, bit for bit, or raise; in less time.
 
-        Histories of one length are encoded together, and each thread ranks shoppers of its own.
+        Each thread ranks shoppers of its own. A shopper's answer does not depend on the others: not on their number,
+        nor on the order, nor on the number of threads, since every graph is called with the same rows either way.
 
         Args:
             shoppers: (user_id, items, timestamps) of each, as in `recommend`.
@@ -145,63 +156,92 @@ class Recommender:
             candidate_ids: As in `recommend`.
             now: As in `recommend`.
 
+        Returns:
+            One a shopper, in their order.
+
         Raises:
-            RequestError: As in `recommend`; `Row n: ` at the start of the message counts the shoppers from 0.
+            RequestError: What is asked for all shoppers is malformed.
         """
-        keywords: dict[str, object] = {
-            "k": k,
-            "recommend_seen": recommend_seen,
-            "candidate_ids": candidate_ids,
-            "now": now,
-        }
-        questions: list[_Question] = []
-        for row, shopper in enumerate(shoppers):
+        choice = self._choice(k, recommend_seen, candidate_ids, now)
+        answers: dict[int, Recommendation | RequestError] = {}
+        alone = len(shoppers) == 1
+
+        def task(row: int) -> None:
             try:
-                questions.append(self._question(shopper, keywords))
+                answers[row] = self._rank(choice, *shoppers[row], share=alone)
             except RequestError as error:
-                raise RequestError(f"Row {row}: {error}") from None
-        answers: dict[int, Recommendation] = {}
-        # Those with histories of one length beside each other: they are encoded in one call.
-        order = sorted(range(len(questions)), key=lambda row: _length(questions[row].history))
+                answers[row] = error
 
-        def task(number: int) -> None:
-            rows = order[number * _TOGETHER : (number + 1) * _TOGETHER]
-            known = {row: history for row in rows if (history := questions[row].history) is not None}
-            states = dict(zip(known, self._network.encode(list(known.values())), strict=True))
-            for row in rows:
-                answers[row] = self._answer(questions[row], states.get(row), share=False)
+        self._workers.run(task, len(shoppers))
+        return [answers[row] for row in range(len(shoppers))]
 
-        self._workers.run(task, -(-len(order) // _TOGETHER))
-        return [answers[row] for row in range(len(questions))]
+    def _choice(self, k: object, recommend_seen: object, candidate_ids: object, now: object) -> _Choice:
+        options = parse_options(
+            k=k,
+            recommend_seen=recommend_seen,
+            candidate_ids=candidate_ids,
+            now=now,
+            config=self.config,
+            clock=self._clock(),
+        )
+        notes, catalogue, count = list(options.notes), self.bundle.catalogue, len(options.candidate_ids)
+        if not count:
+            return _Choice(options, None, (), tuple(notes))
+        eligible = np.zeros(len(catalogue), np.bool_)
+        absent: list[str] = []
+        excluded = 0
+        for candidate in options.candidate_ids:
+            row = catalogue.row_of(candidate) if len(candidate) <= MAX_ID_LENGTH else None
+            if row is None:
+                absent.append(candidate)
+            elif self._allowed[row]:
+                eligible[row] = True
+            else:
+                excluded += 1
+        if absent:
+            notes.append(
+                f"{len(absent)} of {count} candidate ids are not in the catalogue; they score 0 and come last."
+            )
+        if excluded:
+            notes.append(f"{excluded} of {count} candidate ids are excluded by this model's rules and were left out.")
+        return _Choice(options, eligible, tuple(absent), tuple(notes))
 
-    def _question(self, shopper: tuple[object, object, object], keywords: dict[str, object]) -> _Question:
-        user_id, items, timestamps = shopper
-        request = parse_request(user_id, items, timestamps, **keywords, config=self.config)
+    def _rank(
+        self, choice: _Choice, user_id: object, items: object, timestamps: object, *, share: bool
+    ) -> Recommendation:
+        request = parse_request(user_id, items, timestamps, choice.options.latest)
         notes: list[str] = []
-        return _Question(request, self._history(request, notes), notes)
+        history = self._history(request, choice.options.now, notes)
+        state = None if history is None else self._network.encode(history)
+        return self._answer(choice, request, state, [*notes, *choice.notes], share)
 
     def _stored(self, request: Request) -> StoredHistory | None:
         return None if request.user_id is None else self.bundle.events.history(request.user_id)
 
-    def _history(self, request: Request, notes: list[str]) -> History | None:
+    def _history(self, request: Request, now: int | None, notes: list[str]) -> History | None:
         """History to encode; None: nothing is known."""
         ids = np.array([self._item_index.get(handle or "", 0) for handle in request.handles], np.int32)
         known = ids > 0
+        if request.late:
+            late = f"{request.late} of {len(ids)} timestamps"
+            notes.append(f"{late} lie in the future and were set to the time of the request.")
         if skipped := len(ids) - int(known.sum()):
             notes.append(f"{skipped} of {len(ids)} items are not known to the model and were skipped.")
         if known.any():
             times = request.timestamps[known]
             # An unknown product is skipped, but its event still shows when the shopper was last active.
-            now = _now(request.now, int(request.timestamps[-1]), notes)
-            return History(ids[known], times, int(times[0]), now)
+            return History(ids[known], times, int(times[0]), int(request.timestamps[-1]) if now is None else now)
         stored = self._stored(request)
         if stored is not None:
             kept = stored.items > 0
             if kept.any():
                 if len(ids):
                     notes.append("The shopper's stored events were used instead.")
-                now = _now(request.now, int(stored.timestamps[-1]), notes)
-                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, now)
+                latest = int(stored.timestamps[-1])
+                if now is not None and now < latest:
+                    notes.append("`now` lies before the shopper's latest stored event; that event's time was used.")
+                moment = latest if now is None else max(now, latest)
+                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, moment)
         notes.append("Nothing is known of this shopper: products are ranked by popularity.")
         return None
 
@@ -215,37 +255,29 @@ class Recommender:
             seen += rows[rows >= 0].tolist()
         return seen
 
-    def _eligible(self, request: Request, notes: list[str]) -> tuple[Positions | None, Rows, list[str]]:
+    def _eligible(self, choice: _Choice, request: Request) -> tuple[Positions | None, Rows, Sequence[str]]:
         """What to rank.
 
         Returns:
-            Products that training saw, as rising positions among all of these (None: all), catalogue rows of the
+            Products that training saw, as rising positions among all allowed ones (None: all), catalogue rows of the
             other products, rising, and the ids that are not in the catalogue.
         """
-        excluded = [] if request.recommend_seen else self._seen(request)
-        if not request.candidate_ids and not excluded:
-            return None, self._untrained, []
-        eligible = np.full(len(self.bundle.catalogue), not request.candidate_ids)
-        absent: list[str] = []
-        for candidate in request.candidate_ids:
-            row = self.bundle.catalogue.row_of(candidate)
-            if row is None:
-                absent.append(candidate)
-            else:
-                eligible[row] = True
-        if absent:
-            count = len(request.candidate_ids)
-            notes.append(
-                f"{len(absent)} of {count} candidate ids are not in the catalogue; they score 0 and come last."
-            )
-        if not request.recommend_seen:
-            eligible[excluded] = False
-            absent = [candidate for candidate in absent if candidate not in request.handles]
+        excluded = [] if choice.options.recommend_seen else self._seen(request)
+        if choice.eligible is None and not excluded:
+            return None, self._untrained, ()
+        eligible = np.ones(len(self._allowed), np.bool_) if choice.eligible is None else choice.eligible.copy()
+        eligible[excluded] = False
+        absent = choice.absent
+        if absent and not choice.options.recommend_seen:
+            touched = set(request.handles)
+            absent = [candidate for candidate in absent if candidate not in touched]
         return np.flatnonzero(eligible[self._trained]), self._untrained[eligible[self._untrained]], absent
 
-    def _answer(self, question: _Question, state: State | None, *, share: bool = True) -> Recommendation:
-        catalogue, k, notes = self.bundle.catalogue, question.request.k, list(question.notes)
-        positions, untrained, absent = self._eligible(question.request, notes)
+    def _answer(
+        self, choice: _Choice, request: Request, state: State | None, notes: list[str], share: bool
+    ) -> Recommendation:
+        catalogue, k = self.bundle.catalogue, choice.options.k
+        positions, untrained, absent = self._eligible(choice, request)
         if state is None:
             scores = self._popularity if positions is None else self._popularity[positions]
             best = top_k(scores, k)
@@ -260,7 +292,9 @@ class Recommender:
             scores = sigmoid(logits[best].astype(np.float64))
         ranked = self._trained[best if positions is None else positions[best]]
         chosen = np.concatenate([ranked, untrained])[:k]
-        absent = absent[: k - len(chosen)]
+        absent = list(absent[: k - len(chosen)])
+        if not len(chosen) and not absent:
+            notes.append("No product is left to recommend.")
         zeros = [0.0] * (len(chosen) + len(absent) - len(best))
         return Recommendation(
             item_ids=take(catalogue.gids, chosen).to_pylist() + absent,
@@ -268,14 +302,3 @@ class Recommender:
             handles=take(catalogue.handles, chosen).to_pylist() + [""] * len(absent),
             message=" ".join(notes) or None,
         )
-
-
-def _length(history: History | None) -> int:
-    return 0 if history is None else len(history.items)
-
-
-def _now(asked: int | None, latest: int, notes: list[str]) -> int:
-    """Time of the recommendation: never before the latest event, where the time features would turn negative."""
-    if asked is not None and asked < latest:
-        notes.append("`now` lies before the latest event; the time of that event was used.")
-    return latest if asked is None else max(asked, latest)

@@ -6,19 +6,22 @@ SLIREC_MODEL_NAME for the registered name. Without them: SQLite and artifacts in
 
 import os
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 __all__ = [
     "RegisteredVersion",
     "RegistryError",
+    "find_version",
     "load_champion",
     "log_and_register",
+    "open_registered",
     "prepare_tracking",
+    "promote",
     "reload_and_score",
+    "rollback",
     "set_alias",
     "signature",
 ]
@@ -27,33 +30,30 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is
 
 import mlflow
 import mlflow.pyfunc as pyfunc
-from filelock import FileLock
+from mlflow.artifacts import download_artifacts
 from mlflow.client import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from serving import promotion
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError, reload_in_clean_process
 from serving.config import ConfigError, ServeConfig
+from serving.gate import GateConfig, GateReport
+from serving.lineage import flat, lineage_tags, metric_name
+from serving.local_store import absolute_uri, database_of, exclusive
+from serving.promotion import RegisteredVersion, registered_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 # Configuration that travels with the model; the rest is about where it is registered.
 RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "num_threads",
-                "two_stage_from", "shortlist_size", "shortlist_sample"}  # fmt: skip
+                "two_stage_from", "shortlist_size", "shortlist_sample",
+                "include_categories", "exclude_categories", "include_tags", "exclude_tags",
+                "exclude_out_of_stock", "exclude_seen"}  # fmt: skip
 # What the pyfunc imports. mlflow-skinny is the part of MLflow that loads and serves models.
 REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
-
-
-@dataclass(frozen=True)
-class RegisteredVersion:
-    """A version in the model registry: `model_uri` is `models:/<name>/<version>`, `run_id` the run it belongs to."""
-
-    name: str
-    version: str
-    model_uri: str
-    run_id: str
 
 
 def signature(config: ServeConfig) -> ModelSignature:
@@ -68,9 +68,10 @@ def signature(config: ServeConfig) -> ModelSignature:
         params=ParamSchema(
             [
                 ParamSpec("k", DataType.long, config.k),
-                ParamSpec("recommend_seen", DataType.boolean, config.recommend_seen),
+                ParamSpec("recommend_seen", DataType.boolean, config.recommend_seen and not config.exclude_seen),
                 ParamSpec("candidate_ids", text, [], shape=(-1,)),
                 ParamSpec("now", DataType.long, 0),
+                ParamSpec("with_message", DataType.boolean, False),
             ]
         ),
     )
@@ -94,8 +95,8 @@ def prepare_tracking(experiment_name: str = "slirec_shopify") -> str:
     if not mlflow.is_tracking_uri_set() and "DATABRICKS_RUNTIME_VERSION" not in os.environ:
         mlflow.set_tracking_uri(f"sqlite:///{REPOSITORY / 'mlflow.db'}")
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment_name
-    database = _database(mlflow.get_tracking_uri())
-    with _mlflow_errors("open the tracking store"), _exclusive(database):
+    database = database_of(mlflow.get_tracking_uri())
+    with _mlflow_errors("open the tracking store"), exclusive(database):
         client = MlflowClient()
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
@@ -123,7 +124,7 @@ def log_and_register(
         config: Serving configuration; it travels with the model.
         name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
         metrics: Figures to link with the model; characters that MLflow refuses are replaced (`ndcg@10`: `ndcg_at_10`).
-        tags: Tags of the version, beside the bundle's fingerprints.
+        tags: Tags of the version, beside the bundle's fingerprints and `serving.lineage`.
         run_id: The training run. Where the tracking store does not know it, a new run is started.
 
     Raises:
@@ -133,13 +134,9 @@ def log_and_register(
     config = config or ServeConfig()
     bundle = open_bundle(bundle_path)
     experiment_id = prepare_tracking(config.experiment_name)
-    name = name or os.environ.get("SLIREC_MODEL_NAME") or config.registered_model_name
-    all_tags = {
-        "bundle_sha256": bundle.fingerprint,
-        "data_fingerprint": bundle.manifest.data_fingerprint,
-        "bundle_created_at": bundle.manifest.created_at,
-        **(tags or {}),
-    }
+    name = registered_name(config, name)
+    logged = config.model_dump(mode="json", include=RANKING_KEYS)
+    all_tags = lineage_tags(REPOSITORY, bundle, logged) | dict(tags or {})
     with _mlflow_errors(f"register {name!r}"):
         client = MlflowClient()
         known = _known_run(client, run_id)
@@ -147,21 +144,79 @@ def log_and_register(
         with mlflow.start_run(run_id=known, experiment_id=None if known else experiment_id, tags=run_tags) as run:
             info = _log_model(bundle, config, all_tags)
             if metrics:
-                mlflow.log_metrics({_metric_name(k): v for k, v in metrics.items()}, model_id=info.model_id)
+                mlflow.log_metrics({metric_name(k): v for k, v in metrics.items()}, model_id=info.model_id)
         registered = mlflow.register_model(info.model_uri, name, tags=all_tags)
     number = str(registered.version)
     return RegisteredVersion(name, number, f"models:/{name}/{number}", run.info.run_id)
 
 
 def set_alias(registered: RegisteredVersion, alias: str) -> str:
-    """Points the alias to a version, once it has proved itself, and returns the URI to load it by.
+    """Points the alias to a version, whatever it is worth, and returns the URI to load it by.
+
+    `promote` does so only once the version has proved itself; `rollback` undoes either.
 
     Raises:
         RegistryError: MLflow refused.
     """
-    with _mlflow_errors(f"set the alias {alias!r}"):
-        MlflowClient().set_registered_model_alias(registered.name, alias, registered.version)
+    with _registry(f"set the alias {alias!r}") as client:
+        promotion.move(client, registered.name, alias, registered.version)
     return f"models:/{registered.name}@{alias}"
+
+
+def find_version(
+    config: ServeConfig | None = None, *, name: str | None = None, number: str | None = None, alias: str | None = None
+) -> RegisteredVersion | None:
+    """Finds a version by its number, else by an alias (None where that is not set), else the newest one.
+
+    Raises:
+        RegistryError: There is no such model or version.
+    """
+    _, name = _prepared(config, name)
+    with _mlflow_errors(f"find {name!r}"):
+        return promotion.find(MlflowClient(), name, number, alias)
+
+
+def open_registered(registered: RegisteredVersion, folder: str | os.PathLike[str]) -> Bundle:
+    """Fetches the bundle of a version into a folder, verifies it, and opens it.
+
+    Raises:
+        BundleError: A byte has changed since it was registered, or it is of another format.
+        RegistryError: MLflow refused.
+    """
+    uri = registered.model_uri
+    with _mlflow_errors(f"fetch {uri}"):
+        fetched = Path(download_artifacts(artifact_uri=uri, dst_path=os.fspath(folder)))
+        tags = MlflowClient().get_model_version(registered.name, registered.version).tags
+    return promotion.checked_bundle(fetched / "artifacts" / "bundle", tags)
+
+
+def promote(report: GateReport, config: ServeConfig | None = None, gates: GateConfig | None = None) -> str:
+    """Makes a version the champion if it passed every gate, else the challenger, and notes the report on it.
+
+    The report, from `scripts.ml.promote`, becomes the version's description and tags; a promoted one also has
+    `promoted_at` and `previous_champion` (version number or "none"). Returns the URI to load the version by.
+
+    Raises:
+        RegistryError: MLflow refused, or the champion is no longer the one that the report compared with.
+    """
+    config, gates = config or ServeConfig(), gates or GateConfig()
+    with _registry(f"promote {report.name!r}") as client:
+        alias = promotion.apply_report(client, report, config.alias, gates.challenger_alias)
+    return f"models:/{report.name}@{alias}"
+
+
+def rollback(config: ServeConfig | None = None, *, name: str | None = None) -> tuple[RegisteredVersion, str | None]:
+    """Makes the version that was champion before the champion again; can be repeated, further back each time.
+
+    Returns:
+        The champion now, and the version that it replaces (None: that one was deleted).
+
+    Raises:
+        RegistryError: MLflow refused, or no former champion is left.
+    """
+    config, name = _prepared(config, name)
+    with _registry(f"roll {name!r} back") as client:
+        return promotion.move_back(client, name, config.alias)
 
 
 def load_champion(config: ServeConfig | None = None, *, name: str | None = None) -> pyfunc.PyFuncModel:
@@ -177,9 +232,8 @@ def load_champion(config: ServeConfig | None = None, *, name: str | None = None)
     Raises:
         RegistryError: There is no such model or alias, or MLflow cannot load it.
     """
-    config = config or ServeConfig()
-    prepare_tracking(config.experiment_name)
-    uri = f"models:/{name or os.environ.get('SLIREC_MODEL_NAME') or config.registered_model_name}@{config.alias}"
+    config, name = _prepared(config, name)
+    uri = f"models:/{name}@{config.alias}"
     with _mlflow_errors(f"load {uri}"):
         try:
             return pyfunc.load_model(uri)
@@ -204,7 +258,7 @@ def reload_and_score(model_uri: str, config: ServeConfig | None = None) -> list[
     """
     # Set in this process only, they would not reach the other one, which has another working folder.
     uris = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
-    absolute = {name: f"sqlite:///{path}" if (path := _database(uri)) else uri for name, uri in uris.items()}
+    absolute = {name: absolute_uri(uri) for name, uri in uris.items()}
     return reload_in_clean_process(model_uri, config or ServeConfig(), absolute)
 
 
@@ -223,18 +277,9 @@ def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> 
             "format_version": manifest.format_version,
             "features": {k: list(v) for k, v in manifest.features.items()},
         },
-        params=dict(_flat(manifest.config)),
+        params=dict(flat(manifest.config)),
         tags=dict(tags),
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Generator[tuple[str, str]]:
-    """Names and values of a nested configuration: `{"model": {"units": 40}}` -> `("model.units", "40")`."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(cast(Mapping[str, Any], value), f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
 
 
 def _known_run(client: MlflowClient, run_id: str | None) -> str | None:
@@ -250,9 +295,10 @@ def _known_run(client: MlflowClient, run_id: str | None) -> str | None:
     return run_id if run.info.lifecycle_stage == "active" else None
 
 
-def _metric_name(name: str) -> str:
-    named = name.replace("@", "_at_")
-    return "".join(c if c.isalnum() or c in "_-. /" else "_" for c in named)
+def _prepared(config: ServeConfig | None, name: str | None) -> tuple[ServeConfig, str]:
+    config = config or ServeConfig()
+    prepare_tracking(config.experiment_name)
+    return config, registered_name(config, name)
 
 
 @contextmanager
@@ -263,14 +309,8 @@ def _mlflow_errors(what: str) -> Generator[None]:
         raise RegistryError(f"MLflow could not {what}: {' '.join(str(error).split())}") from error
 
 
-def _database(uri: str) -> Path | None:
-    """Absolute path of a SQLite store; None for a server."""
-    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
-
-
-def _exclusive(database: Path | None) -> AbstractContextManager[object]:
-    """Returns a lock beside a SQLite database; nothing for a server, which keeps order itself."""
-    if database is None:
-        return nullcontext()
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{database}.lock")
+@contextmanager
+def _registry(what: str) -> Generator[MlflowClient]:
+    """Yields a client; meanwhile no other process of this code writes to a local registry."""
+    with _mlflow_errors(what), exclusive(database_of(mlflow.get_registry_uri())):
+        yield MlflowClient()

@@ -1,4 +1,4 @@
-"""What a client may ask: parsing and validation of one recommendation request.
+"""What a client may ask: parsing and validation of recommendation requests.
 
 Messages name the argument, the position and the type of a bad value, never the value itself where it could identify a
 shopper: they may be sent back to a client or logged as they are.
@@ -6,8 +6,10 @@ shopper: they may be sent back to a client or logged as they are.
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +17,16 @@ import numpy.typing as npt
 from serving.config import ServeConfig
 
 # 1e11 s is the year 5138, 1e11 ms is March 1973: nothing a shop records lies on the wrong side of it.
-MILLISECONDS_ABOVE = 1e11
+MILLISECONDS_ABOVE: Final = 1e11
+MAX_VALUES: Final = 100_000
+"""Most events of one shopper, and most candidate ids of one request."""
+MAX_ID_LENGTH: Final = 1024
+"""Characters of an id; a longer one is no id that the bundle could know."""
+CLOCK_TOLERANCE: Final = 86_400
+"""Seconds that a client's clock may be ahead of the server's."""
 _LATEST_MILLISECONDS = MILLISECONDS_ABOVE * 1000
+_LONGEST_NUMBER = 64  # characters of a time as text
+_SMALLEST_SHOWN = -(10**18)  # Python refuses to write numbers of thousands of digits
 
 
 class RequestError(ValueError):
@@ -24,106 +34,166 @@ class RequestError(ValueError):
 
 
 @dataclass(frozen=True)
-class Request:
-    """A validated request, events in order of time.
+class Options:
+    """What is asked for, the same for all shoppers of one call; validated.
 
     Attributes:
-        user_id: The shopper; None for an anonymous one.
-        handles: Product handles, oldest first; None where the client sent null or something that is not text.
-        timestamps: (len(handles),) int64 UNIX seconds, never falling.
         k: Products wanted.
         recommend_seen: Whether products of the history may be recommended.
         candidate_ids: Handles or GIDs to choose among, each once; empty = the whole catalogue.
         now: UNIX seconds of the recommendation; None = the time of the latest event.
+        latest: UNIX seconds that no event is taken to lie after.
+        notes: What was unusual.
+    """
+
+    k: int
+    recommend_seen: bool
+    candidate_ids: tuple[str, ...]
+    now: int | None
+    latest: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A validated shopper, events in order of time.
+
+    Attributes:
+        user_id: The shopper; None for an anonymous one.
+        handles: Product handles, oldest first; None where the client sent null, a text that is too long or something
+            that is not text.
+        timestamps: (len(handles),) int64 UNIX seconds, never falling.
+        late: How many timestamps lay after the latest possible one and were set to it.
     """
 
     user_id: str | None
     handles: tuple[str | None, ...]
     timestamps: npt.NDArray[np.int64]
-    k: int
-    recommend_seen: bool
-    candidate_ids: tuple[str, ...]
-    now: int | None
+    late: int
 
 
-def parse_request(
-    user_id: object,
-    items: object,
-    timestamps: object,
-    *,
-    k: object,
-    recommend_seen: object,
-    candidate_ids: object,
-    now: object,
-    config: ServeConfig,
-) -> Request:
-    """Validates the arguments of `Recommender.recommend` and sorts the events by time (stable).
+def parse_options(
+    *, k: object, recommend_seen: object, candidate_ids: object, now: object, config: ServeConfig, clock: float
+) -> Options:
+    """Validates what `Recommender.recommend` is asked for.
+
+    Args:
+        k: As in `Recommender.recommend`, and so are the others.
+        recommend_seen: As there.
+        candidate_ids: As there.
+        now: As there.
+        config: Defaults.
+        clock: UNIX seconds of the server.
 
     Raises:
         RequestError: See `Recommender.recommend`.
     """
-    handles = [item if isinstance(item, str) else None for item in _values("items", items)]
-    seconds = [_seconds(f"timestamps[{i}]", value) for i, value in enumerate(_values("timestamps", timestamps))]
-    if len(handles) != len(seconds):
+    moment = None if now is None else math.floor(_seconds("now", now))
+    asked = None if recommend_seen is None else _boolean(recommend_seen)
+    notes = ["Products that the shopper has seen are never recommended by this model."] * bool(
+        asked and config.exclude_seen
+    )
+    return Options(
+        k=config.k if k is None else _k(k),
+        recommend_seen=(config.recommend_seen if asked is None else asked) and not config.exclude_seen,
+        candidate_ids=_candidate_ids(candidate_ids),
+        now=moment,
+        latest=math.floor(clock) + CLOCK_TOLERANCE if moment is None else moment,
+        notes=tuple(notes),
+    )
+
+
+def parse_request(user_id: object, items: object, timestamps: object, latest: int) -> Request:
+    """Validates one shopper and sorts the events by time; those at one time keep their order.
+
+    Args:
+        user_id: As in `Recommender.recommend`, and so are the others.
+        items: As there.
+        timestamps: As there.
+        latest: UNIX seconds that later events are set to.
+
+    Raises:
+        RequestError: See `Recommender.recommend`.
+    """
+    handles = [item if isinstance(item, str) and len(item) <= MAX_ID_LENGTH else None
+               for item in _values("items", items)]  # fmt: skip
+    values = _values("timestamps", timestamps)
+    if len(handles) != len(values):
         raise RequestError(
             "`items` and `timestamps` should have the same length, one timestamp an item. "
-            f"Received: {len(handles)} items and {len(seconds)} timestamps"
+            f"Received: {len(handles)} items and {len(values)} timestamps"
         )
-    times = np.array(seconds, np.int64)
-    order = np.argsort(times, kind="stable")
+    # Sorted before they are rounded to seconds and set to `latest`: neither may change their order.
+    exact = np.array([_seconds("timestamps", value, place) for place, value in enumerate(values)], np.float64)
+    order = np.argsort(exact, kind="stable")
+    times = np.floor(exact[order]).astype(np.int64)
     return Request(
         user_id=_user_id(user_id),
         handles=tuple(handles[i] for i in order),
-        timestamps=times[order],
-        k=config.k if k is None else _k(k),
-        recommend_seen=config.recommend_seen if recommend_seen is None else _boolean(recommend_seen),
-        candidate_ids=_candidate_ids(candidate_ids),
-        now=None if now is None else _seconds("now", now),
+        timestamps=np.minimum(times, latest),
+        late=int(np.count_nonzero(times > latest)),
     )
+
+
+def _missing(value: object) -> bool:
+    """Null, or NaN, which is how a table says null."""
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
 
 
 def _values(name: str, values: object) -> list[object]:
-    if values is None:
+    if _missing(values):
         return []
-    # A text is iterable too, but a list of its letters is never what the client meant.
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+    # A text is iterable too, but a list of its letters is never what the client meant; and a set has no order.
+    if isinstance(values, str | bytes | bytearray | Mapping | Set) or not isinstance(values, Iterable):
         raise RequestError(f"`{name}` should be a list. Received: {type(values).__name__}")
     try:
-        return list(values)
+        listed: list[object] = list(islice(values, MAX_VALUES + 1))
     except TypeError:  # a zero-dimensional array
         raise RequestError(f"`{name}` should be a list. Received: a {type(values).__name__} without length") from None
+    if len(listed) > MAX_VALUES:
+        raise RequestError(f"`{name}` should have at most {MAX_VALUES:,} values. Received: more")
+    return listed
 
 
-def _seconds(name: str, value: object) -> int:
-    problem = RequestError(
-        f"`{name}` should be UNIX seconds or milliseconds, as a number or as text. "
-        f"Received: a {type(value).__name__} that is not one"
-    )
+def _seconds(name: str, value: object, place: int | None = None) -> float:
+    """UNIX seconds, with their fraction."""
     if isinstance(value, bool) or not isinstance(value, str | numbers.Real):
-        raise problem
+        _no_time(name, value, place)
+    if isinstance(value, str) and (len(value) > _LONGEST_NUMBER or "_" in value):  # Python reads 1_000 as a number
+        _no_time(name, value, place)
     try:
         number = float(value)
     except (ValueError, OverflowError):
-        raise problem from None
+        _no_time(name, value, place)
     if not 0 <= number < _LATEST_MILLISECONDS:  # also refuses NaN
-        raise problem
-    return math.floor(number / 1000 if number > MILLISECONDS_ABOVE else number)
+        _no_time(name, value, place)
+    return number / 1000 if number > MILLISECONDS_ABOVE else number
+
+
+def _no_time(name: str, value: object, place: int | None) -> NoReturn:
+    where = name if place is None else f"{name}[{place}]"
+    raise RequestError(
+        f"`{where}` should be UNIX seconds or milliseconds, as a number or as text. "
+        f"Received: a {type(value).__name__} that is not one"
+    ) from None
 
 
 def _user_id(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and not value):
+    if _missing(value):
         return None
     if not isinstance(value, str):
         raise RequestError(f"`user_id` should be text or null. Received: {type(value).__name__}")
-    return value
+    return value if 0 < len(value) <= MAX_ID_LENGTH else None
 
 
 def _k(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise RequestError(f"`k` should be a positive integer. Received: a {type(value).__name__}")
-    if value < 1:
-        raise RequestError(f"`k` should be a positive integer. Received: k = {value}")
-    return int(value)
+    number = int(value)
+    if number < 1:
+        received = f"k = {number}" if number >= _SMALLEST_SHOWN else "a number far below 0"
+        raise RequestError(f"`k` should be a positive integer. Received: {received}")
+    return number
 
 
 def _boolean(value: object) -> bool:
@@ -134,9 +204,15 @@ def _boolean(value: object) -> bool:
 
 def _candidate_ids(values: object) -> tuple[str, ...]:
     unique: dict[str, None] = {}
-    for i, value in enumerate(_values("candidate_ids", values)):
+    for place, value in enumerate(_values("candidate_ids", values)):
         if not isinstance(value, str) or not value:
             received = "an empty text" if isinstance(value, str) else type(value).__name__
-            raise RequestError(f"`candidate_ids[{i}]` should be a product handle or GID. Received: {received}")
-        unique[value] = None
+            raise RequestError(f"`candidate_ids[{place}]` should be a product handle or GID. Received: {received}")
+        try:
+            value.encode()  # an id that is not in the catalogue comes back in the answer, which must be sendable
+        except UnicodeEncodeError:
+            raise RequestError(
+                f"`candidate_ids[{place}]` should be a product handle or GID. Received: half of a character"
+            ) from None
+        unique[str(value)] = None  # NumPy has texts of its own
     return tuple(unique)

@@ -16,10 +16,12 @@ from mlflow.pyfunc.model import PythonModel
 
 from serving.bundle import open_bundle
 from serving.config import serve_config
-from serving.recommender import Recommender
+from serving.recommender import Recommendation, Recommender
 from serving.requests import RequestError
 
 logger = logging.getLogger("serving.slirec_model")
+
+COLUMNS = ("userId", "items", "timestamps")
 
 
 class SliRecShopifyModel(PythonModel):
@@ -38,38 +40,55 @@ class SliRecShopifyModel(PythonModel):
     ) -> list[dict[str, Any]]:
         """Returns one `{"itemIds": [GID], "preds": [score]}` a row, best first.
 
+        Of several rows a malformed one fails alone: it gets empty lists, and, where messages are asked for, the reason.
+
         Args:
             context: Unused; everything was opened by `load_context`.
             model_input: DataFrame with columns userId (text), items and timestamps (lists of text).
-            params: `k`, `recommend_seen`, `candidate_ids`, `now` (UNIX seconds; 0 = the time of the latest event).
+            params: `k`, `recommend_seen`, `candidate_ids`, `now` (UNIX seconds; 0 = the time of the latest event),
+                `with_message` (rows also have `message`: what was unusual, or None).
 
         Raises:
-            MlflowException: INVALID_PARAMETER_VALUE names the row (from 0) that is malformed and why;
-                INTERNAL_ERROR says nothing more, details are in the log.
+            MlflowException: INVALID_PARAMETER_VALUE says why a parameter, or the only row, is malformed;
+                INTERNAL_ERROR says nothing, details are in the log.
         """
-        rows = zip(model_input["userId"], model_input["items"], model_input["timestamps"], strict=True)
-        return [self._row(number, *row, params or {}) for number, row in enumerate(rows)]
-
-    def _row(self, number: int, user_id: Any, items: Any, timestamps: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+        params = params or {}
         try:
-            answer = self.recommender.recommend(
-                user_id if isinstance(user_id, str) else None,  # a missing text may arrive as None or NaN
-                items,
-                timestamps,
+            answers = self.recommender.recommend_batch(
+                [_shopper(*row) for row in zip(*(model_input[name] for name in COLUMNS), strict=True)],
                 k=params.get("k"),
                 recommend_seen=params.get("recommend_seen"),
                 candidate_ids=params.get("candidate_ids", ()),
                 now=params.get("now") or None,
             )
         except RequestError as error:
-            raise MlflowException(f"Row {number}: {error}", error_code=INVALID_PARAMETER_VALUE) from None
+            raise _refused(error, len(model_input)) from None
         except Exception:
-            logger.exception("Row %d could not be ranked", number)
-            message = f"Row {number} could not be ranked; the server's log says why"
+            logger.exception("%d rows could not be ranked", len(model_input))
+            message = "The request could not be answered; the server's log says why"
             raise MlflowException(message, error_code=INTERNAL_ERROR) from None
-        if answer.message:
-            logger.info("Row %d: %s", number, answer.message)
-        return {"itemIds": answer.item_ids, "preds": answer.scores}
+        if len(answers) == 1 and isinstance(answers[0], RequestError):
+            raise _refused(answers[0], 1)
+        with_message = bool(params.get("with_message", False))
+        return [_row(number, answer, with_message) for number, answer in enumerate(answers)]
+
+
+def _refused(error: RequestError, rows: int) -> MlflowException:
+    return MlflowException(f"Row 0: {error}" if rows == 1 else str(error), error_code=INVALID_PARAMETER_VALUE)
+
+
+def _shopper(user_id: Any, items: Any, timestamps: Any) -> tuple[Any, Any, Any]:
+    return None if user_id is pd.NA else user_id, items, timestamps
+
+
+def _row(number: int, answer: Recommendation | RequestError, with_message: bool) -> dict[str, Any]:
+    if isinstance(answer, RequestError):
+        ids, scores, message = [], [], f"Refused: {answer}"
+    else:
+        ids, scores, message = answer.item_ids, answer.scores, answer.message
+    if message:
+        logger.info("Row %d: %s", number, message)
+    return {"itemIds": ids, "preds": scores, **({"message": message} if with_message else {})}
 
 
 set_model(SliRecShopifyModel())

@@ -21,6 +21,7 @@ Int64 = npt.NDArray[np.int64]
 
 _INT32_LIST = pa.list_(pa.int32())
 _INT64_LIST = pa.list_(pa.int64())
+_TEXT_LIST = pa.list_(pa.string())
 
 
 class BundleError(ValueError):
@@ -50,17 +51,21 @@ class Catalogue:
     Attributes:
         item_ids: (P,) int32 item ids; 0 = never seen in training.
         popularity: (P,) int64 interactions in the training data.
+        available: (P,) bool; False: cannot be bought. What the snapshot does not say counts as available.
         handles, gids, titles, categories: (P,) Arrow strings.
+        tags: (P,) Arrow lists of strings.
         row_of_handle, row_of_gid: Row by handle and by GID.
         row_of_item: (num_items,) row by item id; -1 where the item is not in the catalogue.
     """
 
     item_ids: Int32
     popularity: Int64
+    available: npt.NDArray[np.bool_]
     handles: Any
     gids: Any
     titles: Any
     categories: Any
+    tags: Any
     row_of_handle: Mapping[str, int]
     row_of_gid: Mapping[str, int]
     row_of_item: Int64
@@ -146,8 +151,14 @@ def read_catalogue(path: Path, items: Vocabulary, num_products: int) -> Catalogu
             item id whose vocabulary value is not the product's handle.
     """
     text = ("handle", "gid", "title", "category")
-    schema = {"item_id": pa.int32(), "popularity": pa.int64(), **{name: pa.string() for name in text}}
-    columns = _read(path, schema)
+    schema = {
+        "item_id": pa.int32(),
+        "popularity": pa.int64(),
+        "tags": _TEXT_LIST,
+        "available": pa.bool_(),
+        **{name: pa.string() for name in text},
+    }
+    columns = _read(path, schema, nullable=("available",))
     item_ids = _numbers(columns["item_id"])
     if len(item_ids) != num_products:
         raise BundleError(f"{path} should have {num_products} products, as `sizes` says. Received: {len(item_ids)}")
@@ -170,10 +181,12 @@ def read_catalogue(path: Path, items: Vocabulary, num_products: int) -> Catalogu
     return Catalogue(
         item_ids=item_ids,
         popularity=_numbers(columns["popularity"]),
+        available=np.array([value is not False for value in columns["available"].to_pylist()], np.bool_),
         handles=columns["handle"],
         gids=columns["gid"],
         titles=columns["title"],
         categories=columns["category"],
+        tags=columns["tags"],
         row_of_handle={handle: row for row, handle in enumerate(columns["handle"].to_pylist())},
         row_of_gid={gid: row for row, gid in enumerate(columns["gid"].to_pylist())},
         row_of_item=row_of_item,

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from training.models.arrays import named_variables, save_arrays
 from training.models.onnx_graphs import export_graphs
 from training.models.slirec import SliRec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 EXAMPLE_K = 16
 LIBRARIES = ("tensorflow", "keras", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
 
@@ -68,7 +68,11 @@ def export_bundle(
 
 
 def catalogue_table(dataset: EncodedSequences, inventory: Inventory) -> pa.Table:
-    """Returns the inventory with the vocabulary id (0 = never seen in training) and training count of each product."""
+    """Returns the inventory with the vocabulary id (0 = never seen in training) and training count of each product.
+
+    `tags` are the record's, empty where it has none. `available` is false where the record says so, or says that the
+    product is a draft, archived or unlisted; null where it says nothing.
+    """
     items = dataset.vocabularies["item"]
     ids = items.encode(inventory.handles)
     if not ids.any():
@@ -86,8 +90,24 @@ def catalogue_table(dataset: EncodedSequences, inventory: Inventory) -> pa.Table
             "title": pa.array(titles, pa.string()),
             "category": pa.array([inventory.category_of[handle] for handle in inventory.handles], pa.string()),
             "popularity": np.where(ids > 0, items.counts[ids], 0).astype(np.int64),
+            "tags": pa.array([_tags(product) for product in inventory.products], pa.list_(pa.string())),
+            "available": pa.array([_available(product) for product in inventory.products], pa.bool_()),
         }
     )
+
+
+def _tags(product: Mapping[str, Any]) -> list[str]:
+    """Tags of a product record: a list, or one text with commas, as Shopify's own exports have it."""
+    tags = product.get("tags") or []
+    listed = tags.split(",") if isinstance(tags, str) else tags if isinstance(tags, list) else [tags]
+    return list(dict.fromkeys(text for tag in cast(list[Any], listed) if (text := str(tag).strip())))
+
+
+def _available(product: Mapping[str, Any]) -> bool | None:
+    available = product.get("available")
+    if isinstance(available, bool):
+        return available
+    return False if product.get("status", "ACTIVE") != "ACTIVE" else None
 
 
 def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:

@@ -1,6 +1,9 @@
 """Logs a model bundle in MLflow, registers it, sets its alias, and scores it from a clean process.
 
 Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--run-id ID]
+
+The alias is set whether or not the version is better than the one that has it: `--alias challenger` leaves the champion
+alone, and `scripts.ml.promote` then makes a version that passes the gate the champion.
 """
 
 import argparse
@@ -57,6 +60,7 @@ def register(
     name: str | None = None,
     metrics: Mapping[str, float] | None = None,
     run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Registers a bundle, scores it from a clean process, sets the alias if that went well, and notes the result.
 
@@ -68,6 +72,7 @@ def register(
         name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
         metrics: Figures to link with the version.
         run_id: Training run to log into.
+        tags: Tags of the version, beside those of its lineage.
 
     Returns:
         What the file holds.
@@ -78,7 +83,7 @@ def register(
     # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
     from serving.registry import log_and_register, reload_and_score, set_alias
 
-    registered = log_and_register(bundle.path, config, name=name, metrics=metrics, run_id=run_id)
+    registered = log_and_register(bundle.path, config, name=name, metrics=metrics, tags=tags, run_id=run_id)
     (answer,) = reload_and_score(registered.model_uri, config)
     model_uri = set_alias(registered, config.alias)  # only now: clients that load the alias never meet a broken version
     titles = bundle.catalogue.titles
@@ -115,7 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_id = arguments.run_id or _training_run(arguments.bundle)
         if arguments.alias:
             config = config.model_copy(update={"alias": arguments.alias})
-        summary = register(bundle, config, arguments.summary, name=arguments.name, metrics=metrics, run_id=run_id)
+        # The file's name alone: folders are this machine's business.
+        tags = {"serving_config_file": arguments.config.name}
+        summary = register(
+            bundle, config, arguments.summary, name=arguments.name, metrics=metrics, run_id=run_id, tags=tags
+        )
     except (BundleError, ConfigError, RegistryError, OSError, ValueError) as error:
         print(f"register_model: {error}", file=sys.stderr)
         return 1

@@ -190,7 +190,7 @@ def seal(folder: Path, **changes):
     rows = {n: pq.read_metadata(folder / f"{n}.parquet").num_rows for n in
             ("vocabulary_item", "vocabulary_category", "vocabulary_user", "catalogue")}  # fmt: skip
     document = {
-        "format_version": 2,
+        "format_version": 3,
         "model": "sli_rec",
         "created_at": "2026-01-01T00:00:00+00:00",
         "features": {"item": ["item", "category"], "event": ["timestamp"]},
@@ -246,6 +246,8 @@ def build_fake_bundle(folder: Path, *, bias=BIAS, time_axis="T", **changes) -> P
         "title": ["A Novel", "Fresh Socks", "Shirt", "Jeans", "An Atlas", "Scarf"],
         "category": ["Books", "Clothing", "Clothing", "Clothing", "Books", "Clothing"],
         "popularity": pa.array([40, 7, 60, 50, 30, 20], pa.int64()),
+        "tags": [["gift"], ["New"], ["cotton"], ["cotton", "sale"], ["gift", "sale"], []],
+        "available": [None, True, True, True, False, None],
     }
     pq.write_table(pa.table(catalogue), folder / "catalogue.parquet")
     write_events(folder, STORED)
@@ -284,6 +286,8 @@ def build_large_bundle(folder: Path, *, products=234, dimension=40, seed=0, bias
         "title": handles,
         "category": ["Books"] * products,
         "popularity": pa.array(popularity, pa.int64()),
+        "tags": pa.array([[]] * products, pa.list_(pa.string())),
+        "available": pa.array([None] * products, pa.bool_()),
     }
     pq.write_table(pa.table(catalogue), folder / "catalogue.parquet")
     write_events(folder, STORED)

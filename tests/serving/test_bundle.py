@@ -113,10 +113,10 @@ def test_a_bundle_without_a_manifest_is_refused(tmp_path):
         open_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None])
 def test_another_format_version_is_refused(folder, version):
     seal(folder, format_version=version)
-    with pytest.raises(BundleError, match=f"`format_version` should be 2. Received: {version!r}"):
+    with pytest.raises(BundleError, match=f"`format_version` should be 3. Received: {version!r}"):
         open_bundle(folder)
 
 
@@ -189,6 +189,8 @@ def test_a_graph_that_is_no_graph_is_refused(folder):
         ("catalogue", "item_id", [3, 0, 1, 2, 4, 9], r"0 \.\. 6. Received: 0 \.\. 9"),
         ("catalogue", "item_id", [3, 0, 1, 1, 4, 5], "`item_id` should be unique"),
         ("catalogue", "item_id", [3, 0, 2, 1, 4, 5], "vocabulary's value of `item_id`"),
+        ("catalogue", "tags", [["a"], None, ["a"], ["a"], ["a"], ["a"]], "`tags` should have no null"),
+        ("catalogue", "tags", [["a"], [None], ["a"], ["a"], ["a"], ["a"]], "`tags` should have no null"),
         ("catalogue", "title", ["A", None, "B", "C", "D", "E"], "`title` should have no null"),
         ("vocabulary_item", "id", [0, 1, 2, 3, 4, 6, 5], r"0 \.\. 6 in order"),
         ("vocabulary_item", "value", [None, *"abcde", "a"], "unique and not null"),
@@ -217,6 +219,10 @@ def test_sizes_must_be_those_of_the_tables(folder):
 
 def test_a_missing_column_or_a_wrong_type_is_refused(folder):
     content = pq.read_table(folder / "catalogue.parquet")
+    pq.write_table(content.drop_columns(["tags", "available"]), folder / "catalogue.parquet")
+    seal(folder)
+    with pytest.raises(BundleError, match="lacks columns: available, tags"):
+        open_bundle(folder)
     pq.write_table(content.drop_columns(["title", "gid"]), folder / "catalogue.parquet")
     seal(folder)
     with pytest.raises(BundleError, match="lacks columns: gid, title"):

@@ -94,13 +94,16 @@ def test_long_history_keeps_the_latest_but_counts_from_the_first(recommender):
     assert recommender.recommend(None, items, times).handles == ["fresh"]
 
 
-def test_now_moves_the_clock_but_never_before_the_last_event(recommender):
+def test_now_moves_the_clock_and_no_event_lies_after_it(recommender):
     later = recommender.recommend(None, ["shirt"], [T0], now=T0 + 2 * DAY)
     check(later, *ranked(expected_logits([1], [T0], T0, T0 + 2 * DAY), {"shirt"}))
     assert later == recommender.recommend(None, ["shirt"], [T0], now=f"{(T0 + 2 * DAY) * 1000}")
     early = recommender.recommend(None, ["shirt"], [T0], now=T0 - DAY)
     assert early.scores == recommender.recommend(None, ["shirt"], [T0]).scores
-    assert early.message == "`now` lies before the latest event; the time of that event was used."
+    assert early.message == "1 of 1 timestamps lie in the future and were set to the time of the request."
+    stored = recommender.recommend("ann", now=T0)
+    assert stored.scores == recommender.recommend("ann").scores
+    assert stored.message == "`now` lies before the shopper's latest stored event; that event's time was used."
 
 
 def test_known_shopper_without_events_uses_the_stored_ones(recommender):
@@ -268,23 +271,6 @@ def test_configuration_sets_the_defaults_of_requests(bundle):
     check(answer, *(part[:2] for part in ranked(expected_logits([1], [T0], T0, T0))))
 
 
-def test_a_batch_gets_the_answers_of_one_by_one(recommender):
-    rng = np.random.default_rng(0)
-    shoppers = [
-        (user, [HANDLES[n] for n in rng.integers(0, 6, length)], [T0 + int(n) for n in rng.integers(0, DAY, length)])
-        for user, length in zip([None, "ann", "bob", "cid", "x"] * 8, range(40), strict=True)
-    ]
-    for keywords in ({}, {"k": 2, "recommend_seen": True}, {"candidate_ids": ["jeans", "gone"], "now": T0 + 9 * DAY}):
-        batch = recommender.recommend_batch(shoppers, **keywords)
-        for answer, shopper in zip(batch, shoppers, strict=True):
-            alone = recommender.recommend(*shopper, **keywords)
-            assert (answer.item_ids, answer.message) == (alone.item_ids, alone.message)
-            assert answer.scores == pytest.approx(alone.scores, abs=1e-6)
-    assert recommender.recommend_batch([]) == []
-    with pytest.raises(RequestError, match=r"^Row 1: `items` should be a list"):
-        recommender.recommend_batch([(None, [], []), (None, "shirt", [T0])])
-
-
 def test_two_stages_give_the_exact_scores_of_nearly_the_same_products(tmp_path):
     bundle = open_bundle(build_large_bundle(tmp_path / "bundle", products=3000, dimension=8, bias=0.05))
     exact = Recommender(bundle, ServeConfig(two_stage_from=None))
@@ -298,7 +284,7 @@ def test_two_stages_give_the_exact_scores_of_nearly_the_same_products(tmp_path):
     assert answer.scores == pytest.approx([score[handle] for handle in answer.handles], abs=1e-6)
     assert len({*answer.handles} & {*everything.handles[:16]}) >= 15
     assert answer == fast.recommend(*request) == Recommender(bundle, config).recommend(*request)
-    assert fast.recommend_batch([request])[0].item_ids == answer.item_ids
+    assert fast.recommend_batch([request, request]) == [answer, answer]
     # Few candidates, and lists too long for the shortlist, are ranked exactly.
     candidates = [f"product-{n}" for n in range(500)]
     for keywords in ({"candidate_ids": candidates}, {"k": 400}, {"k": 3000}):

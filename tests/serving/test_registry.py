@@ -80,6 +80,12 @@ def test_version_run_tags_and_metrics(registered, training_run, bundle):
     assert version.tags["reason"] == "test"
     assert version.tags["data_fingerprint"] == manifest["data_fingerprint"]
     assert len(version.tags["bundle_sha256"]) == 64
+    canonical = json.dumps(manifest["config"], sort_keys=True, separators=(",", ":"))
+    assert version.tags["training_config_sha256"] == hashlib.sha256(canonical.encode()).hexdigest()
+    assert len(version.tags["serving_config_sha256"]) == 64
+    lock = Path(register_model.__file__).parents[2] / "requirements.lock"
+    assert version.tags["lock_sha256"] == hashlib.sha256(lock.read_bytes()).hexdigest()
+    assert version.tags["code_version"] and version.tags["code_dirty"] in ("true", "false", "unknown")
     assert client.get_run(training_run).data.metrics == {"ndcg_at_10": 0.25}
     logged = client.get_logged_model(version.source.removeprefix("models:/"))
     assert logged.params == {"train.learning_rate": "0.001"}
@@ -107,6 +113,7 @@ def test_signature_is_the_contract(model):
                 {"name": "recommend_seen", "default": False, "shape": None, "type": "boolean"},
                 {"name": "candidate_ids", "default": [], "shape": [-1], "type": "string"},
                 {"name": "now", "default": 0, "shape": None, "type": "long"},
+                {"name": "with_message", "default": False, "shape": None, "type": "boolean"},
             ]
         ),
     }
@@ -128,6 +135,8 @@ def test_what_was_logged_is_code_and_data_but_no_pickle(artifacts, store):
     assert config == {
         "k": 16, "recommend_seen": False, "candidate_chunk_size": 1024, "num_threads": 0,
         "two_stage_from": 20_000, "shortlist_size": 1_000, "shortlist_sample": 512,
+        "include_categories": [], "exclude_categories": [], "include_tags": [], "exclude_tags": [],
+        "exclude_out_of_stock": False, "exclude_seen": False,
     }  # fmt: skip
 
 
@@ -218,6 +227,7 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     client = mlflow.MlflowClient()
     version = client.get_model_version_by_alias("shop_b", "candidate")
     assert version.run_id != training_run
+    assert version.tags["serving_config_file"] == "model_serve_config.yaml"
     run = client.get_run(version.run_id)
     assert run.data.tags["training_run_id"] == "0" * 32
     assert run.data.metrics == {"full_ranking/seen_out/ndcg_at_10": 0.5, "sampled/auc": 0.9}

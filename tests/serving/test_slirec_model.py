@@ -1,6 +1,8 @@
 """The pyfunc: one answer a row in the enricher's shape, and errors that give nothing away."""
 
 import logging
+import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -58,6 +60,8 @@ def test_parameters_reach_the_ranking(model):
 
 def test_configuration_of_the_logged_model_sets_defaults(path):
     assert len(load(path, k=1).predict(None, frame(SHIRT))[0]["itemIds"]) == 1
+    (answer,) = load(path, include_categories=["Books"]).predict(None, frame(SHIRT))
+    assert answer["itemIds"] == [GID["novel"], GID["atlas"]]
     with pytest.raises(ConfigError, match="`kk`"):
         load(path, kk=1)
 
@@ -70,27 +74,51 @@ def test_configuration_of_the_logged_model_sets_defaults(path):
         (("secret-user", "secret-item", [str(T0)]), "`items` should be a list"),
     ],
 )
-def test_a_malformed_row_is_named_without_its_data(model, row, reason):
-    with pytest.raises(MlflowException, match=f"Row 1: .*{reason}") as caught:
-        model.predict(None, frame(SHIRT, row))
+def test_a_malformed_row_fails_alone_without_its_data(model, row, reason):
+    with pytest.raises(MlflowException, match=f"^Row 0: .*{reason}") as caught:
+        model.predict(None, frame(row))
     assert caught.value.error_code == "INVALID_PARAMETER_VALUE"
     assert "secret" not in str(caught.value)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+    refused, answered = model.predict(None, frame(row, SHIRT))
+    assert refused == {"itemIds": [], "preds": []}
+    assert answered == model.predict(None, frame(SHIRT))[0]
+    (message,) = [answer["message"] for answer in model.predict(None, frame(row, SHIRT), {"with_message": True})[:1]]
+    assert re.match(f"Refused: .*{reason}", message) and "secret" not in message
+
+
+def test_messages_are_given_where_they_are_asked_for(model):
+    rows = frame(SHIRT, ("dee", ["shirt", "nothing"], [str(T0)] * 2))
+    answers = model.predict(None, rows, {"with_message": True})
+    assert [answer.pop("message") for answer in answers] == [
+        None,
+        "1 of 2 items are not known to the model and were skipped.",
+    ]
+    assert answers == model.predict(None, rows) == model.predict(None, rows, {"with_message": False})
+
+
+def test_missing_values_of_a_frame_are_an_anonymous_shopper_without_events(model):
+    nothing = model.predict(None, frame((None, [], [])))[0]
+    for missing in (None, math.nan, np.float32("nan"), pd.NA):
+        rows = frame((missing, [], []), (missing, None, math.nan), SHIRT)
+        assert model.predict(None, rows)[:2] == [nothing, nothing]
 
 
 def test_wrong_k_is_a_bad_request(model):
-    with pytest.raises(MlflowException, match="`k` should be a positive integer") as caught:
+    with pytest.raises(MlflowException, match=r"^Row 0: `k` should be a positive integer") as caught:
         model.predict(None, frame(SHIRT), {"k": 0})
     assert caught.value.get_http_status_code() == 400
+    with pytest.raises(MlflowException, match=r"^`k` should be a positive integer"):
+        model.predict(None, frame(SHIRT, SHIRT), {"k": 0})
 
 
-def test_an_internal_error_says_nothing_but_the_row(path, monkeypatch, caplog):
+def test_an_internal_error_says_nothing(path, monkeypatch, caplog):
     model = load(path)
     monkeypatch.setattr(model.recommender._network, "encode", lambda _: 1 / 0)
     with caplog.at_level(logging.ERROR), pytest.raises(MlflowException) as caught:
         model.predict(None, frame(SHIRT))
     assert caught.value.get_http_status_code() == 500
-    assert caught.value.message == "Row 0 could not be ranked; the server's log says why"
+    assert caught.value.message == "The request could not be answered; the server's log says why"
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -9,11 +9,12 @@ import pytest
 from small_data import small_dataset, small_inventory
 
 from serving.bundle import open_bundle
+from serving.config import ServeConfig
 from serving.recommender import Recommender
 from training.config import TrainingConfig
 from training.data.batches import history_window
 from training.data.inventory import inventory_from_records
-from training.export import export_bundle
+from training.export import catalogue_table, export_bundle
 from training.models.ranker import SliRecRanker, build_model
 
 
@@ -76,6 +77,48 @@ def test_a_known_shopper_without_events_is_ranked_by_the_stored_ones(exported):
     )
     assert known.item_ids == given.item_ids
     np.testing.assert_allclose(known.scores, given.scores, atol=1e-7)
+
+
+@pytest.mark.parametrize("stages", [{}, {"two_stage_from": 1, "shortlist_size": 20, "shortlist_sample": 40}])
+def test_an_answer_is_the_same_to_the_bit_in_whatever_company(exported, stages):
+    _, dataset, _, folder = exported
+    bundle = open_bundle(folder)
+    one, three = (Recommender(bundle, ServeConfig(k=8, num_threads=count, **stages)) for count in (1, 3))
+    shoppers = [(str(user), [], []) for user in dataset.vocabularies["user"].values[1:]]
+    # Many with as many events: encoded together, one in twenty would differ in its last bits.
+    rng = np.random.default_rng(0)
+    for n in range(256):
+        length = (3, 7, 10, 15)[n % 4]
+        handles = [f"p{item}" for item in rng.integers(0, 80, length)]
+        shoppers.append((None, handles, rng.integers(1_600_000_000, 1_700_000_000, length).tolist()))
+    shoppers += [(None, "refused", [])]
+    alone = [one.recommend_batch([shopper])[0] for shopper in shoppers]
+    assert [three.recommend(*shopper) for shopper in shoppers[:-1]] == alone[:-1]
+    for recommender in (one, three):
+        for size in (2, 16, 17, len(shoppers)):
+            rows = rng.permutation(len(shoppers))[:size]
+            answers = recommender.recommend_batch([shoppers[row] for row in rows])
+            # `==` of scores, not `approx`; a refusal is an object of its own.
+            assert [str(answer) for answer in answers] == [str(alone[row]) for row in rows]
+
+
+def test_the_catalogue_says_what_rules_need(exported):
+    records = [
+        ({"tags": ["Sale", " new ", "Sale", ""], "available": True}, ["Sale", "new"], True),
+        ({"tags": "red, blue,", "available": False, "status": "ACTIVE"}, ["red", "blue"], False),
+        ({"status": "DRAFT", "tags": None}, [], False),
+        ({"status": "ACTIVE", "available": "yes"}, [], None),
+        ({}, [], None),
+    ]
+    inventory = inventory_from_records(
+        [
+            {"id": f"gid://shopify/Product/{1 + n}", "handle": f"p{n}", "title": f"P {n}", "category": "c", **record}
+            for n, (record, _, _) in enumerate(records)
+        ]
+    )
+    table = catalogue_table(exported[1], inventory)
+    assert table["tags"].to_pylist() == [tags for _, tags, _ in records]
+    assert table["available"].to_pylist() == [available for _, _, available in records]
 
 
 def test_tables_hold_the_catalogue_and_the_last_events(exported):

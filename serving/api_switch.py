@@ -1,0 +1,204 @@
+"""Keeps the model that answers, and switches to a new one without a dropped request."""
+
+import logging
+import re
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from serving.api_metrics import Metrics
+from serving.api_source import ModelSource, SourceModel
+from serving.bundle import Bundle, BundleError, open_bundle
+from serving.clean_process import check_example
+from serving.config import ServeConfig
+from serving.recommender import Recommender
+
+logger = logging.getLogger("serving.api")
+
+# Rules leave products out, which the bundle's example has.
+_RULES = ("include_categories", "exclude_categories", "include_tags", "exclude_tags", "exclude_out_of_stock",
+          "exclude_seen")  # fmt: skip
+_FIRST_WAIT = 1.0  # seconds; doubles as long as there is no model
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model that was opened and reproduced its bundle's example.
+
+    Attributes:
+        source: Where it came from.
+        recommender: Ranks.
+        loaded_at: ISO 8601, UTC.
+        users: Requests that it answers now.
+        retired: Whether a newer one answers new requests.
+    """
+
+    source: SourceModel
+    recommender: Recommender
+    loaded_at: str
+    users: int = 0
+    retired: bool = False
+
+    @property
+    def name(self) -> str:
+        """The registered name, or that of the network."""
+        return str(self.source.metadata.get("name") or self.recommender.bundle.manifest.model)
+
+
+class Models:
+    """The model that answers now. Thread-safe.
+
+    A new model answers only once it was opened (all hashes checked) and reproduced its bundle's example. Requests that
+    began on the old one end on it; after the last of them it is closed. Whatever fails, the old one stays.
+    """
+
+    def __init__(self, source: ModelSource, config: ServeConfig, metrics: Metrics, seconds: float) -> None:
+        """Prepares; nothing is opened before `start` or `refresh`.
+
+        Args:
+            source: Says which model should answer.
+            config: How products are ranked.
+            metrics: Told of switches and failures.
+            seconds: Between looks for a new model.
+        """
+        self._source, self._config, self._metrics, self._seconds = source, config, metrics, seconds
+        self._model: LoadedModel | None = None
+        self._lock, self._refreshing = threading.Lock(), threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.checked_at: str | None = None
+        self.error: str | None = None  # for clients: holds no path
+
+    def start(self) -> None:
+        """Begins to look for models in the background."""
+        # Daemon: a registry that does not answer must not hold up a stop.
+        self._thread = threading.Thread(target=self._look, name="models", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the looking, and waits for it a moment."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join(2.0)
+
+    @contextmanager
+    def lease(self) -> Generator[LoadedModel | None]:
+        """Gives the model that answers now, to be used until the end of the request; None: there is none yet."""
+        with self._lock:
+            model = self._model
+            if model:
+                model.users += 1
+        try:
+            yield model
+        finally:
+            if model:
+                with self._lock:
+                    model.users -= 1
+                    unused = model.retired and not model.users
+                if unused:  # elsewhere, as this may be the event loop
+                    threading.Thread(target=self._close, args=(model.source,), daemon=True).start()
+
+    def refresh(self) -> None:
+        """Asks the source, and switches to its model if that is another one than the model that answers.
+
+        Raises:
+            Exception: The source or its model failed; the model that answers stays.
+        """
+        with self._refreshing:
+            self.checked_at = _now()
+            wanted: SourceModel | None = None
+            try:
+                wanted = self._source.current()
+                if self._model is None or self._model.source.version != wanted.version:
+                    self._switch(LoadedModel(wanted, self._open(wanted), _now()))
+            except Exception as error:
+                refused = wanted is not None or isinstance(error, BundleError)
+                self.error = "A new model was refused." if refused else "The source of models cannot be asked."
+                if wanted:  # a download that went wrong must not be tried for ever
+                    self._release(wanted)
+                self._metrics.source_up.set(0)
+                self._metrics.source_failures.labels("model" if refused else "source").inc()
+                raise
+            self.error = None
+            self._metrics.source_up.set(1)
+
+    def _look(self) -> None:
+        wait, reported = _FIRST_WAIT, ""
+        while not self._stop.is_set():
+            try:
+                self.refresh()
+                reported = ""
+            except Exception as error:
+                # One line, once a problem: the looks go on for as long as it lasts.
+                problem = f"{type(error).__name__}: {_without_secrets(error)}"
+                if problem != reported:
+                    logger.error("No new model: %s", problem)
+                reported = problem
+            wait = self._seconds if self._model else min(2 * wait, self._seconds)
+            self._stop.wait(wait)
+
+    def _open(self, wanted: SourceModel) -> Recommender:
+        bundle = open_bundle(wanted.folder)
+        recommender = Recommender(bundle, self._config)
+        defaults = ServeConfig()
+        without_rules = self._config.model_copy(update={name: getattr(defaults, name) for name in _RULES})
+        verify_example(bundle, recommender if without_rules == self._config else Recommender(bundle, without_rules))
+        return recommender
+
+    def _switch(self, model: LoadedModel) -> None:
+        with self._lock:
+            old, self._model = self._model, model
+            if old:
+                old.retired = True
+            unused = old is not None and not old.users
+        self._metrics.model.clear()
+        self._metrics.model.labels(model.name, model.source.version).set(1)
+        self._metrics.switches.inc()
+        logger.info("Model %s, version %s, answers now", model.name, model.source.version)
+        if old and unused:
+            self._close(old.source)
+
+    def _close(self, source: SourceModel) -> None:
+        # Graphs, tables and threads go with the last reference to the recommender.
+        logger.info("Version %s is closed", source.version)
+        self._release(source)
+
+    def _release(self, source: SourceModel) -> None:
+        try:
+            self._source.release(source)
+        except Exception as error:
+            logger.warning("Version %s could not be cleared away: %s", source.version, _without_secrets(error))
+
+
+def verify_example(bundle: Bundle, recommender: Recommender) -> None:
+    """Compares the answer to the bundle's example with the trained network's.
+
+    Raises:
+        BundleError: The bundle has no complete example.
+        RegistryError: The answer differs by more than the configuration's `example_tolerance`.
+    """
+    example = bundle.example
+    try:
+        request: dict[str, Any] = example["request"]
+        shopper = (request["userId"], request["items"], request["timestamps"])
+        params = {name: example["params"].get(name) for name in ("k", "recommend_seen")}
+        now, candidates = example["params"].get("now") or None, example["params"].get("candidate_ids") or ()
+        expected = {"itemIds": example["itemIds"], "preds": example["preds"]}
+    except (KeyError, TypeError, AttributeError):
+        raise BundleError(f"{bundle.path}: example.json should have a request, its params and its answer") from None
+    answer = recommender.recommend(*shopper, **params, candidate_ids=candidates, now=now)
+    check_example(
+        [{"itemIds": answer.item_ids, "preds": answer.scores}], expected, recommender.config.example_tolerance
+    )
+
+
+def _without_secrets(error: Exception) -> str:
+    """Text of an error, on one line, without the user and password that an address may hold."""
+    return re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
