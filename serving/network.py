@@ -18,7 +18,7 @@ Positions = npt.NDArray[np.intp]
 # Found by trial: what one call computes then stays in a core's own cache.
 _PAIRS_PER_CALL = 8_192  # of an event and a candidate
 _PREPARED_PER_CALL = 4_096
-_PAIRS_WORTH_SHARING = 3_000  # below, waking another thread takes longer than it helps
+_PAIRS_WORTH_SHARING = 8_192  # below it is one call: two cost batches more than they gain a single request
 _PARTS = 2  # chunks of a call that is worth sharing: a multiple of this, whoever then shares it
 _PAIRS_OF_A_CANDIDATE = 3  # what fusion and prediction cost, in pairs
 
