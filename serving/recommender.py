@@ -18,7 +18,7 @@ from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import MAX_ID_LENGTH, Options, Request, RequestError, parse_options, parse_request
 from serving.rules import allowed_products
 from serving.shortlist import Shortlist
-from serving.tables import StoredHistory, take
+from serving.tables import StoredHistory
 from serving.threads import Workers, default_threads
 
 __all__ = ["Recommendation", "Recommender", "RequestError"]
@@ -82,6 +82,9 @@ class Recommender:
         self._clock = clock
         self._item_index = bundle.vocabularies["item"].index
         catalogue = bundle.catalogue
+        # As Python's own text: made once for each product, not once for each that is recommended.
+        self._gids = np.array(catalogue.gids.to_pylist(), object)
+        self._handles = np.array(catalogue.handles.to_pylist(), object)
         self._allowed = allowed_products(catalogue, self.config)
         trained = catalogue.item_ids > 0  # 0 = never seen in training
         self._trained = np.flatnonzero(trained & self._allowed)  # catalogue rows
@@ -276,7 +279,7 @@ class Recommender:
     def _answer(
         self, choice: _Choice, request: Request, state: State | None, notes: list[str], share: bool
     ) -> Recommendation:
-        catalogue, k = self.bundle.catalogue, choice.options.k
+        k = choice.options.k
         positions, untrained, absent = self._eligible(choice, request)
         if state is None:
             scores = self._popularity if positions is None else self._popularity[positions]
@@ -297,8 +300,8 @@ class Recommender:
             notes.append("No product is left to recommend.")
         zeros = [0.0] * (len(chosen) + len(absent) - len(best))
         return Recommendation(
-            item_ids=take(catalogue.gids, chosen).to_pylist() + absent,
+            item_ids=self._gids[chosen].tolist() + absent,
             scores=scores.tolist() + zeros,
-            handles=take(catalogue.handles, chosen).to_pylist() + [""] * len(absent),
+            handles=self._handles[chosen].tolist() + [""] * len(absent),
             message=" ".join(notes) or None,
         )
