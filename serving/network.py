@@ -17,6 +17,7 @@ Positions = npt.NDArray[np.intp]
 
 # Found by trial: what one call computes then stays in a core's own cache.
 _PAIRS_PER_CALL = 8_192  # of an event and a candidate
+_HISTORIES_PER_CALL = 16  # even, see `Network.encode`
 _PREPARED_PER_CALL = 4_096
 _PAIRS_WORTH_SHARING = 8_192  # below it is one call: two cost batches more than they gain a single request
 _PARTS = 2  # chunks of a call that is worth sharing: a multiple of this, whoever then shares it
@@ -125,27 +126,45 @@ class Network:
                 table[start : start + len(value)] = value
         return tables
 
-    def encode(self, history: History) -> State:
-        """Encodes the latest `max_seq_length` events of a history.
+    def encode(self, histories: Sequence[History]) -> list[State]:
+        """Encodes the latest `max_seq_length` events of each history; histories of one length go together.
 
-        One history a call: the last bits of what ONNX Runtime computes depend on a row's place among others.
+        The graph is called with an even number of histories, the last one twice where they are odd: ONNX Runtime
+        computes a row that is left alone in another order than rows beside each other, with other last bits. So a
+        state does not depend on which histories are encoded with it.
+
+        Returns:
+            One state a history.
         """
-        sizes = self._manifest.sizes
-        length = min(len(history.items), sizes.max_seq_length)
-        columns = sizes.max_seq_length if self._manifest.pad_to_max_seq_length else length
-        items = np.zeros((1, columns), np.int32)  # (B, T), B = 1
+        limit = self._manifest.sizes.max_seq_length
+        by_length: dict[int, list[int]] = {}
+        for number, history in enumerate(histories):
+            by_length.setdefault(min(len(history.items), limit), []).append(number)
+        states: dict[int, State] = {}
+        for length, numbers in by_length.items():
+            for start in range(0, len(numbers), _HISTORIES_PER_CALL):
+                group = numbers[start : start + _HISTORIES_PER_CALL]
+                together = [histories[number] for number in (*group, *group[len(group) - len(group) % 2 :])]
+                values = self._encode(together, length)
+                for place, number in enumerate(group):
+                    states[number] = State(length, {name: value[place, ...] for name, value in values.items()})
+        return [states[number] for number in range(len(histories))]
+
+    def _encode(self, histories: Sequence[History], length: int) -> dict[str, Float32]:
+        columns = self._manifest.sizes.max_seq_length if self._manifest.pad_to_max_seq_length else length
+        items = np.zeros((len(histories), columns), np.int32)  # (B, T)
         timestamps = np.zeros(items.shape, np.int64)
-        items[0, :length] = history.items[-length:]
-        timestamps[0, :length] = history.timestamps[-length:]
+        for row, history in enumerate(histories):
+            items[row, :length] = history.items[-length:]
+            timestamps[row, :length] = history.timestamps[-length:]
         feeds = {
             "items": items,
             "timestamps": timestamps,
-            "length": np.array([length], np.int32),
-            "first_timestamp": np.array([history.first_timestamp], np.int64),
-            "now": np.array([history.now], np.int64),
+            "length": np.full(len(histories), length, np.int32),
+            "first_timestamp": np.array([history.first_timestamp for history in histories], np.int64),
+            "now": np.array([history.now for history in histories], np.int64),
         }
-        values = cast(Any, self._encoder.run(self._state_names, feeds))
-        return State(length, {name: value[0, ...] for name, value in zip(self._state_names, values, strict=True)})
+        return dict(zip(self._state_names, cast(Any, self._encoder.run(self._state_names, feeds)), strict=True))
 
     def logits(self, state: State, positions: Positions | None = None, *, share: bool = True) -> Float32:
         """Scores candidates for one shopper.

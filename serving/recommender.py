@@ -14,8 +14,9 @@ import numpy.typing as npt
 from serving.bundle import Bundle
 from serving.config import ServeConfig
 from serving.network import History, Network, Positions, State
+from serving.questions import Choice, Question
 from serving.ranking import popularity_shares, sigmoid, top_k
-from serving.requests import MAX_ID_LENGTH, Options, Request, RequestError, parse_options, parse_request
+from serving.requests import MAX_ID_LENGTH, Request, RequestError, parse_options, parse_request
 from serving.rules import allowed_products
 from serving.shortlist import Shortlist
 from serving.tables import StoredHistory
@@ -24,6 +25,8 @@ from serving.threads import Workers, default_threads
 __all__ = ["Recommendation", "Recommender", "RequestError"]
 
 Rows = npt.NDArray[np.intp]
+
+_TOGETHER = 16  # shoppers that one thread encodes together and then ranks: bounds what encoded histories take
 
 
 @dataclass(frozen=True)
@@ -41,23 +44,6 @@ class Recommendation:
     scores: list[float]
     handles: list[str]
     message: str | None
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What one call chooses among: the same for all of its shoppers, and worked out once.
-
-    Attributes:
-        options: What was asked.
-        eligible: (P,) catalogue rows of the candidates that the rules allow; None: all that they allow.
-        absent: Candidate ids that are not in the catalogue.
-        notes: What was unusual.
-    """
-
-    options: Options
-    eligible: npt.NDArray[np.bool_] | None
-    absent: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 class Recommender:
@@ -136,7 +122,10 @@ class Recommender:
             RequestError: Lists of unequal length or too long, a timestamp that is no time, a `k` that is no positive
                 integer, or an argument of another type.
         """
-        return self._rank(self._choice(k, recommend_seen, candidate_ids, now), user_id, items, timestamps, share=True)
+        choice = self._choice(k, recommend_seen, candidate_ids, now)
+        question = self._question(choice, user_id, items, timestamps)
+        state = None if question.history is None else self._network.encode([question.history])[0]
+        return self._answer(choice, question, state, share=True)
 
     def recommend_batch(
         self,
@@ -167,18 +156,26 @@ class Recommender:
         """
         choice = self._choice(k, recommend_seen, candidate_ids, now)
         answers: dict[int, Recommendation | RequestError] = {}
-        alone = len(shoppers) == 1
-
-        def task(row: int) -> None:
+        questions: dict[int, Question] = {}
+        for row, shopper in enumerate(shoppers):
             try:
-                answers[row] = self._rank(choice, *shoppers[row], share=alone)
+                questions[row] = self._question(choice, *shopper)
             except RequestError as error:
                 answers[row] = error
+        # Those with histories of one length beside each other: they are encoded in one call.
+        order = sorted(questions, key=lambda row: questions[row].events)
 
-        self._workers.run(task, len(shoppers))
+        def task(number: int) -> None:
+            rows = order[number * _TOGETHER : (number + 1) * _TOGETHER]
+            known = {row: history for row in rows if (history := questions[row].history) is not None}
+            states = dict(zip(known, self._network.encode(list(known.values())), strict=True))
+            for row in rows:
+                answers[row] = self._answer(choice, questions[row], states.get(row), share=len(shoppers) == 1)
+
+        self._workers.run(task, -(-len(order) // _TOGETHER))
         return [answers[row] for row in range(len(shoppers))]
 
-    def _choice(self, k: object, recommend_seen: object, candidate_ids: object, now: object) -> _Choice:
+    def _choice(self, k: object, recommend_seen: object, candidate_ids: object, now: object) -> Choice:
         options = parse_options(
             k=k,
             recommend_seen=recommend_seen,
@@ -189,7 +186,7 @@ class Recommender:
         )
         notes, catalogue, count = list(options.notes), self.bundle.catalogue, len(options.candidate_ids)
         if not count:
-            return _Choice(options, None, (), tuple(notes))
+            return Choice(options, None, (), tuple(notes))
         eligible = np.zeros(len(catalogue), np.bool_)
         absent: list[str] = []
         excluded = 0
@@ -207,16 +204,13 @@ class Recommender:
             )
         if excluded:
             notes.append(f"{excluded} of {count} candidate ids are excluded by this model's rules and were left out.")
-        return _Choice(options, eligible, tuple(absent), tuple(notes))
+        return Choice(options, eligible, tuple(absent), tuple(notes))
 
-    def _rank(
-        self, choice: _Choice, user_id: object, items: object, timestamps: object, *, share: bool
-    ) -> Recommendation:
+    def _question(self, choice: Choice, user_id: object, items: object, timestamps: object) -> Question:
         request = parse_request(user_id, items, timestamps, choice.options.latest)
         notes: list[str] = []
         history = self._history(request, choice.options.now, notes)
-        state = None if history is None else self._network.encode(history)
-        return self._answer(choice, request, state, [*notes, *choice.notes], share)
+        return Question(request, history, [*notes, *choice.notes])
 
     def _stored(self, request: Request) -> StoredHistory | None:
         return None if request.user_id is None else self.bundle.events.history(request.user_id)
@@ -258,7 +252,7 @@ class Recommender:
             seen += rows[rows >= 0].tolist()
         return seen
 
-    def _eligible(self, choice: _Choice, request: Request) -> tuple[Positions | None, Rows, Sequence[str]]:
+    def _eligible(self, choice: Choice, request: Request) -> tuple[Positions | None, Rows, Sequence[str]]:
         """What to rank.
 
         Returns:
@@ -276,11 +270,9 @@ class Recommender:
             absent = [candidate for candidate in absent if candidate not in touched]
         return np.flatnonzero(eligible[self._trained]), self._untrained[eligible[self._untrained]], absent
 
-    def _answer(
-        self, choice: _Choice, request: Request, state: State | None, notes: list[str], share: bool
-    ) -> Recommendation:
-        k = choice.options.k
-        positions, untrained, absent = self._eligible(choice, request)
+    def _answer(self, choice: Choice, question: Question, state: State | None, *, share: bool) -> Recommendation:
+        k, notes = choice.options.k, question.notes
+        positions, untrained, absent = self._eligible(choice, question.request)
         if state is None:
             scores = self._popularity if positions is None else self._popularity[positions]
             best = top_k(scores, k)
