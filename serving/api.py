@@ -6,8 +6,8 @@ that /health answers however busy the ranking is.
 
 import logging
 import math
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -86,33 +86,30 @@ def _add_recommendations(app: FastAPI, settings: ApiSettings, models: Models, po
         except RequestError as error:
             raise Refusal(422, str(error)) from None
 
+    @contextmanager
+    def admitted() -> Generator[Recommender]:
+        with models.lease() as model:
+            recommender = _loaded(model).recommender
+            with pool.place():
+                yield recommender
+
     async def one(request: Request) -> Response:
         """Ranks the products for one shopper."""
         body = await read_body(request, settings)
-        with models.lease() as model:
-            recommender = _loaded(model).recommender
-            pool.reserve()
-            try:
-                answer = await pool.run(partial(single, recommender, body))
-            finally:
-                pool.free()
+        with admitted() as recommender:
+            answer = await pool.run(partial(single, recommender, body))
         return Response(answer, media_type="application/json")
 
     async def batch(request: Request) -> Response:
         """Ranks the products for each of several shoppers, all by one model."""
         body = await read_body(request, settings)
-        with models.lease() as model:
-            recommender = _loaded(model).recommender
-            pool.reserve()
-            try:
-                rows = await pool.run(partial(parse_batch, body, recommender))
-                rate.charge(client_of(request), len(rows) - 1)
-                arguments = (settings.min_rating, request.state.request_id)
-                # Row by row: requests of other clients get their turn between two rows.
-                results = [await pool.run(partial(recommend_row, recommender, row, *arguments)) for row in rows]
-                answer = await pool.run(partial(render, {"results": results}))
-            finally:
-                pool.free()
+        with admitted() as recommender:
+            rows = await pool.run(partial(parse_batch, body, recommender))
+            rate.charge(client_of(request), len(rows) - 1)
+            arguments = (settings.min_rating, request.state.request_id)
+            # Row by row: requests of other clients get their turn between two rows.
+            results = [await pool.run(partial(recommend_row, recommender, row, *arguments)) for row in rows]
+            answer = await pool.run(partial(render, {"results": results}))
         return Response(answer, media_type="application/json")
 
     for path, endpoint, model, body in (

@@ -7,13 +7,13 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
-MOST_EVENTS = 100_000
-MOST_CANDIDATES = 100_000
+from serving.requests import LATEST_MILLISECONDS, MAX_VALUES
+
+MOST_EVENTS = MOST_CANDIDATES = MAX_VALUES
 MOST_PRODUCTS = 100_000
 MOST_ROWS = 1_000
 MOST_PRODUCTS_OF_A_BATCH = 200_000  # bounds what one answer takes in memory
 
-_LATEST = 1e14  # milliseconds; serving.requests draws the same line
 _DIGITS = r"^[0-9]{1,14}(\.[0-9]{1,9})?$"
 _TIME = "UNIX seconds or milliseconds, as a number or as text"
 
@@ -22,7 +22,7 @@ def _time(value: object) -> object:
     if isinstance(value, str):
         if re.fullmatch(_DIGITS[1:-1], value, re.ASCII):
             return value
-    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LATEST:
+    elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LATEST_MILLISECONDS:
         return value
     raise ValueError
 
@@ -38,7 +38,7 @@ Time = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "number", "minimum": 0, "exclusiveMaximum": _LATEST},
+                {"type": "number", "minimum": 0, "exclusiveMaximum": LATEST_MILLISECONDS},
                 {"type": "string", "pattern": _DIGITS},
             ],
             "description": f"{_TIME.capitalize().replace('Unix', 'UNIX')}.",

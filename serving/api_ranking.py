@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -34,8 +35,9 @@ class Pool:
         self._most = threads + queue_size
         self._pending, self._lock = 0, threading.Lock()
 
-    def reserve(self) -> None:
-        """Takes a place, to be given back by `free`.
+    @contextmanager
+    def place(self) -> Generator[None]:
+        """Holds one of the places, in a thread or before one.
 
         Raises:
             Refusal: 503, all places are taken.
@@ -44,11 +46,11 @@ class Pool:
             if self._pending >= self._most:
                 raise Refusal(503, "Too many requests are waiting. Try again shortly.", {"Retry-After": "1"})
             self._pending += 1
-
-    def free(self) -> None:
-        """Gives a place back."""
-        with self._lock:
-            self._pending -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pending -= 1
 
     async def run(self, work: Callable[[], T]) -> T:
         """Returns what `work` returns, from one of the threads."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from serving.config import ConfigError
+from serving.config import ConfigError, problems_of
 
 PREFIX = "SLIREC_API_"
 _SHORTEST_TOKEN = 16
@@ -66,7 +66,5 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, Any] | Non
     try:
         return ApiSettings(**values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"`{PREFIX}{'.'.join(map(str, e['loc'])).upper()}`: {e['msg']}" for e in error.errors(include_url=False)
-        )
+        problems = problems_of(error, lambda name: f"{PREFIX}{name.upper()}")
         raise ConfigError(f"Settings of the HTTP door: {problems}") from None

@@ -18,9 +18,6 @@ from serving.recommender import Recommender
 
 logger = logging.getLogger("serving.api")
 
-# Rules leave products out, which the bundle's example has.
-_RULES = ("include_categories", "exclude_categories", "include_tags", "exclude_tags", "exclude_out_of_stock",
-          "exclude_seen")  # fmt: skip
 _FIRST_WAIT = 1.0  # seconds; doubles as long as there is no model
 
 
@@ -143,8 +140,7 @@ class Models:
     def _open(self, wanted: SourceModel) -> Recommender:
         bundle = open_bundle(wanted.folder)
         recommender = Recommender(bundle, self._config)
-        defaults = ServeConfig()
-        without_rules = self._config.model_copy(update={name: getattr(defaults, name) for name in _RULES})
+        without_rules = self._config.without_rules()  # rules leave products out, which the bundle's example has
         verify_example(bundle, recommender if without_rules == self._config else Recommender(bundle, without_rules))
         return recommender
 

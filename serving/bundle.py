@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving.config import problems_of
 from serving.tables import (
     BundleError,
     Catalogue,
@@ -179,8 +180,7 @@ def _manifest(folder: Path, document: dict[str, Any]) -> Manifest:
     try:
         return Manifest.model_validate(document)
     except ValidationError as error:
-        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors(include_url=False))
-        raise BundleError(f"{folder / MANIFEST}: {problems}") from None
+        raise BundleError(f"{folder / MANIFEST}: {problems_of(error)}") from None
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """Typed configuration of serving: ranking defaults and where the model is registered."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,10 @@ NonEmpty = Annotated[str, Field(min_length=1)]
 
 class ConfigError(ValueError):
     """The serving configuration is missing, unreadable or has a wrong key or value."""
+
+
+RULE_KEYS = frozenset({"include_categories", "exclude_categories", "include_tags", "exclude_tags",
+                       "exclude_out_of_stock", "exclude_seen"})  # fmt: skip
 
 
 class ServeConfig(BaseModel):
@@ -86,6 +91,16 @@ class ServeConfig(BaseModel):
         default=300.0, gt=0, description="Seconds that reloading and scoring in a clean process may take."
     )
 
+    def without_rules(self) -> "ServeConfig":
+        """Returns the configuration without its rules, under which products compare as the network scores them."""
+        return ServeConfig(**self.model_dump(exclude=set(RULE_KEYS)))
+
+
+def problems_of(error: ValidationError, named: Callable[[str], str] = str) -> str:
+    """Returns what Pydantic found on one line, without the values received; `named` turns a field into its name."""
+    found = error.errors(include_url=False)
+    return "; ".join(f"`{named('.'.join(map(str, each['loc'])))}`: {each['msg']}" for each in found)
+
 
 def serve_config(values: dict[str, Any]) -> ServeConfig:
     """Returns the configuration with `values` over the defaults.
@@ -99,8 +114,7 @@ def serve_config(values: dict[str, Any]) -> ServeConfig:
     try:
         return ServeConfig(**values)
     except ValidationError as error:
-        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors(include_url=False))
-        raise ConfigError(f"Serving configuration: {problems}") from None
+        raise ConfigError(f"Serving configuration: {problems_of(error)}") from None
 
 
 def load_config(path: str | os.PathLike[str] = DEFAULT_CONFIG_PATH) -> ServeConfig:

@@ -65,15 +65,16 @@ def _fingerprint(config: Mapping[str, Any]) -> str:
 
 def _commit(repository: Path) -> tuple[str | None, str]:
     """Commit and whether files differ from it; (None, "unknown") where the folder is no git repository of its own."""
-    found = _git(repository, "rev-parse", "--show-toplevel", "HEAD")
+    found = git(repository, "rev-parse", "--show-toplevel", "HEAD")
     # Code inside some other project's repository is not described by that repository's commit.
     if found is None or len(lines := found.splitlines()) != 2 or Path(lines[0]).resolve() != repository.resolve():
         return None, _UNKNOWN
-    changes = _git(repository, "status", "--porcelain")
+    changes = git(repository, "status", "--porcelain")
     return lines[1], _UNKNOWN if changes is None else str(bool(changes.strip())).lower()
 
 
-def _git(repository: Path, *arguments: str) -> str | None:
+def git(repository: Path, *arguments: str) -> str | None:
+    """Returns what a git command in a folder prints; None where it fails or there is no git."""
     try:
         done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

@@ -19,8 +19,7 @@ Positions = npt.NDArray[np.intp]
 _PAIRS_PER_CALL = 8_192  # of an event and a candidate
 _HISTORIES_PER_CALL = 16  # even, see `Network.encode`
 _PREPARED_PER_CALL = 4_096
-_PAIRS_WORTH_SHARING = 8_192  # below it is one call: two cost batches more than they gain a single request
-_PARTS = 2  # chunks of a call that is worth sharing: a multiple of this, whoever then shares it
+_PARTS = 2  # chunks, where one call is not enough: a multiple of this, whoever then shares them
 _PAIRS_OF_A_CANDIDATE = 3  # what fusion and prediction cost, in pairs
 
 
@@ -234,10 +233,9 @@ class Network:
         count = total if positions is None else len(positions)
         if positions is not None and 2 * count > total:  # reading in a row beats picking
             return [output[positions] for output in self._run(graph, outputs, feeds, None, cost, share)]
-        large = count * cost > _PAIRS_WORTH_SHARING
         rows = max(1, min(self._bound, _PAIRS_PER_CALL // cost))
         chunks = -(-count // rows)
-        if large:
+        if chunks > 1:
             chunks = min(count, -(-chunks // _PARTS) * _PARTS)
         bounds = [count * chunk // max(1, chunks) for chunk in range(chunks + 1)]
         results: list[list[Float32]] = [[] for _ in range(chunks)]
@@ -251,7 +249,7 @@ class Network:
                 candidates = {name: table.take(positions[rows], axis=0) for name, table in tables}
             results[chunk] = cast(Any, graph.session.run(outputs, {**feeds, **candidates}))
 
-        if share and large:
+        if share and chunks > 1:
             self._workers.run(task, chunks)
         else:
             for chunk in range(chunks):

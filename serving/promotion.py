@@ -60,8 +60,7 @@ def find(client: Client, name: str, number: str | None = None, alias: str | None
         if not numbers:
             raise RegistryError(f"{name!r} should have a registered version. Received: none")
         number = str(max(numbers))
-    found = client.get_model_version(name, number)
-    return RegisteredVersion(name, number, f"models:/{name}/{number}", str(found.run_id or ""))
+    return _registered(client, name, number)
 
 
 def checked_bundle(folder: Path, tags: Mapping[str, str]) -> Bundle:
@@ -114,8 +113,7 @@ def move_back(client: Client, name: str, alias: str) -> tuple[RegisteredVersion,
             _set_tags(client, name, target, {"restored_at": _now()})
             if held is not None:
                 _set_tags(client, name, held, {"rolled_back_at": _now()})
-            run_id = str(client.get_model_version(name, target).run_id or "")
-            return RegisteredVersion(name, target, f"models:/{name}/{target}", run_id), held
+            return _registered(client, name, target), held
     raise RegistryError(
         f"{name!r} should have a former {alias!r} to go back to. Received: none that is still in the registry"
     )
@@ -155,6 +153,11 @@ def apply_report(client: Client, report: GateReport, champion: str, challenger: 
     if holder(client, name, challenger) == number:
         client.delete_registered_model_alias(name, challenger)
     return champion
+
+
+def _registered(client: Client, name: str, number: str) -> RegisteredVersion:
+    found = client.get_model_version(name, number)
+    return RegisteredVersion(name, number, f"models:/{name}/{number}", str(found.run_id or ""))
 
 
 def _version(number: str | None) -> str:

@@ -68,9 +68,9 @@ class Recommender:
         self._clock = clock
         self._item_index = bundle.vocabularies["item"].index
         catalogue = bundle.catalogue
-        # As Python's own text: made once for each product, not once for each that is recommended.
-        self._gids = np.array(catalogue.gids.to_pylist(), object)
-        self._handles = np.array(catalogue.handles.to_pylist(), object)
+        # The catalogue's own text objects by row: nothing is made for each product that is recommended.
+        self._gids = np.array([*catalogue.row_of_gid], object)
+        self._handles = np.array([*catalogue.row_of_handle], object)
         self._allowed = allowed_products(catalogue, self.config)
         trained = catalogue.item_ids > 0  # 0 = never seen in training
         self._trained = np.flatnonzero(trained & self._allowed)  # catalogue rows

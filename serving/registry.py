@@ -39,7 +39,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec
 from serving import promotion
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError, reload_in_clean_process
-from serving.config import ConfigError, ServeConfig
+from serving.config import RULE_KEYS, ConfigError, ServeConfig
 from serving.gate import GateConfig, GateReport
 from serving.lineage import flat, lineage_tags, metric_name
 from serving.local_store import absolute_uri, database_of, exclusive
@@ -49,9 +49,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
 # Configuration that travels with the model; the rest is about where it is registered.
 RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "num_threads",
-                "two_stage_from", "shortlist_size", "shortlist_sample",
-                "include_categories", "exclude_categories", "include_tags", "exclude_tags",
-                "exclude_out_of_stock", "exclude_seen"}  # fmt: skip
+                "two_stage_from", "shortlist_size", "shortlist_sample", *RULE_KEYS}  # fmt: skip
 # What the pyfunc imports. mlflow-skinny is the part of MLflow that loads and serves models.
 REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
 

@@ -24,7 +24,7 @@ MAX_ID_LENGTH: Final = 1024
 """Characters of an id; a longer one is no id that the bundle could know."""
 CLOCK_TOLERANCE: Final = 86_400
 """Seconds that a client's clock may be ahead of the server's."""
-_LATEST_MILLISECONDS = MILLISECONDS_ABOVE * 1000
+LATEST_MILLISECONDS: Final = MILLISECONDS_ABOVE * 1000
 _LONGEST_NUMBER = 64  # characters of a time as text
 _SMALLEST_SHOWN = -(10**18)  # Python refuses to write numbers of thousands of digits
 
@@ -165,7 +165,7 @@ def _seconds(name: str, value: object, place: int | None = None) -> float:
         number = float(value)
     except (ValueError, OverflowError):
         _no_time(name, value, place)
-    if not 0 <= number < _LATEST_MILLISECONDS:  # also refuses NaN
+    if not 0 <= number < LATEST_MILLISECONDS:  # also refuses NaN
         _no_time(name, value, place)
     return number / 1000 if number > MILLISECONDS_ABOVE else number
 

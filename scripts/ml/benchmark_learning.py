@@ -19,6 +19,7 @@ from scripts.ml.benchmark_worker import SETTLING_STEPS
 Step = Callable[[str], None]
 SIZES = Sizes.of(CONFIG.model)
 FEW_INTERACTIONS = 1_000  # preprocessed first, so that no time is that of loading libraries
+FEW_NOTE = f"ours after the command has done {FEW_INTERACTIONS:,}: loading libraries is not part of the time"
 OUR_EPOCHS = 3  # to one of the reference: so short that a disturbance would decide about a single one
 CANDIDATES = 1 + CONFIG.train.train_num_ngs
 
@@ -60,9 +61,7 @@ def preprocessing(context: Context, step: Step) -> dict[str, Any]:
                 seconds["reference"].append(sum(functions.values()))
                 peaks["reference"].append(result["peak"])
         task = f"Preprocessing {size:,} interactions"
-        note = f"ours after the command has done {FEW_INTERACTIONS:,}: loading libraries is not part of the time"
-        if not compared:
-            note = ""
+        note = FEW_NOTE if compared else ""
         rows.append(Row(task, "seconds", **seconds, count=size, unit="interactions", headline=compared, note=note))
     rows.append(Row(f"Peak memory, {scale.interactions[1]:,} interactions", "bytes", **peaks))
     return {"rows": rows, "reference_functions": functions}

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from serving.lineage import git
 
 LIBRARIES = ("tensorflow", "keras", "tf-keras", "recommenders", "onnxruntime", "numpy", "mlflow", "duckdb")
 
@@ -77,11 +78,8 @@ def _processor() -> str:
 
 def _commit(repository: Path) -> str:
     """Returns the short commit, with a + where files differ from it; "" without git."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    commit = git("rev-parse", "--short", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "training", "serving", "scripts/ml")
+    commit = (git(repository, "rev-parse", "--short", "HEAD") or "").strip()
+    changed = git(
+        repository, "status", "--porcelain", "--untracked-files=no", "--", "training", "serving", "scripts/ml"
+    )
     return commit + ("+" if commit and changed else "")

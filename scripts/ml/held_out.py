@@ -19,9 +19,6 @@ from training.data.sequences import EncodedSequences
 from training.evaluation.metrics import FloatArray, Ranks
 from training.evaluation.protocol import PRIMARY_K, Ranker, Seen, evaluation_rows, rank_rows
 
-# How fast a bundle answers may depend on these; the shop's own rules, such as excluded categories, are left out: they
-# would take the same products away from all contenders.
-_SPEED_KEYS = {"candidate_chunk_size", "num_threads", "two_stage_from", "shortlist_size", "shortlist_sample"}
 _WARM_UP = 20  # first requests, which are not timed: they allocate what later ones use
 
 
@@ -117,14 +114,15 @@ def serve_rows(bundle: Bundle, config: ServeConfig, data: HeldOut) -> Served:
 
     Args:
         bundle: What to ask.
-        config: Its keys about speed are used.
+        config: How to ask; its rules are left out.
         data: Rows to ask for.
     """
     dataset, rows = data.dataset, data.rows
     values = dataset.vocabularies["item"].values
     common = set(values[data.sold].tolist())
     others = sum(handle not in common for handle in bundle.catalogue.row_of_handle)
-    recommender = Recommender(bundle, ServeConfig(**config.model_dump(include=_SPEED_KEYS)))
+    # The shop's own rules would take the same products away from all contenders.
+    recommender = Recommender(bundle, config.without_rules())
     places = np.full(len(rows), int(data.sold.sum()) + PRIMARY_K + 1, np.int64)
     answered, milliseconds = np.zeros(len(rows), np.bool_), np.zeros(len(rows))
     for warming in (True, False):

@@ -21,8 +21,7 @@ from serving.bundle import BundleError
 from serving.clean_process import RegistryError
 from serving.config import DEFAULT_CONFIG_PATH, ConfigError, ServeConfig, load_config
 
-FLAGS = ("host", "port", "threads", "queue_size", "max_body_bytes", "body_timeout_seconds", "rate_per_second",
-         "rate_burst", "min_rating", "switch_seconds", "stop_seconds")  # fmt: skip
+FLAGS = [name for name in ApiSettings.model_fields if name != "token"]  # a secret has no place on a command line
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from api_doors import open_door
 from fake_bundle import BIAS, T0, build_fake_bundle, seal
+from fresh_store import use_fresh_store
 
 from serving.api_source import RegistrySource
 from serving.bundle import open_bundle
@@ -17,10 +18,7 @@ EVENTS = {"user_interactions": {"shirt": {"timestamp": T0}}}
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "SLIREC_MODEL_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLFLOW_UV_AUTO_DETECT", "true")  # restored afterwards: prepare_tracking turns it off
+    use_fresh_store(monkeypatch, tmp_path)
 
 
 def test_the_door_follows_the_champion(registry, tmp_path, monkeypatch):

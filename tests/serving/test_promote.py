@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_bundle import BIAS, DAY, T0, build_fake_bundle, expected_logits, gid, ranked, seal
+from fresh_store import use_fresh_store
 
 from scripts.ml import promote
 from scripts.ml.held_out import held_out, serve_rows
@@ -59,10 +60,7 @@ def store(tmp_path_factory):
     folder, path = tmp_path_factory.mktemp("promotion"), list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "SLIREC_MODEL_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_UV_AUTO_DETECT", "true")  # restored afterwards: prepare_tracking turns it off
+        use_fresh_store(patch, folder)
         yield folder
     sys.path[:] = path
 

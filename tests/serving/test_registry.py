@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from fake_bundle import GID, T0, build_fake_bundle
+from fresh_store import use_fresh_store
 from mlflow.exceptions import MlflowException
 
 from scripts.ml import register_model
@@ -34,10 +35,7 @@ def store(tmp_path_factory):
     path = list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "SLIREC_MODEL_NAME"):
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_UV_AUTO_DETECT", "true")  # restored afterwards: prepare_tracking turns it off
+        use_fresh_store(patch, folder)
         yield folder
     sys.path[:] = path  # load_model puts the model's code in front
 
