@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.config import ServeConfig
+from serving.config import RULE_KEYS, ServeConfig
 
 # Runs in its own interpreter: no TensorFlow to be found, nothing unpickled, and `serving` only from the model's code.
 _RELOAD = """
@@ -18,11 +18,12 @@ for name in ("tensorflow", "keras", "tf_keras", "training", "scripts"):
     sys.modules[name] = None  # importing it raises ImportError
 import mlflow
 path = mlflow.artifacts.download_artifacts(artifact_uri=sys.argv[1])
-model = mlflow.pyfunc.load_model(path)
+model = mlflow.pyfunc.load_model(path, model_config=json.loads(sys.argv[3]))
 metadata = mlflow.models.Model.load(path)
 answer = model.predict(metadata.load_input_example(path), params=metadata.load_input_example_params(path))
 import serving.recommender
-with open(f"{path}/artifacts/bundle/example.json", encoding="utf-8") as stream:
+bundle = metadata.flavors["python_function"]["artifacts"]["bundle"]["path"]
+with open(f"{path}/{bundle}/example.json", encoding="utf-8") as stream:
     expected = json.load(stream)
 result = {"answer": answer, "expected": expected, "path": path, "code": serving.recommender.__file__}
 with open(sys.argv[2], "w", encoding="utf-8") as stream:
@@ -57,10 +58,12 @@ def reload_in_clean_process(
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     timeout = config.reload_timeout_seconds
+    # Rules leave products out, which the example has.
+    without_rules = ServeConfig().model_dump(include=set(RULE_KEYS))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
         # -I: neither the working folder nor PYTHONPATH; -B: no bytecode beside the registered code.
-        command = [sys.executable, "-I", "-B", "-c", _RELOAD, model_uri, str(output)]
+        command = [sys.executable, "-I", "-B", "-c", _RELOAD, model_uri, str(output), json.dumps(without_rules)]
         try:
             done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving.gate import GateConfig
+
 DEFAULT_CONFIG_PATH = Path(__file__).with_name("model_serve_config.yaml")
 
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -90,6 +92,7 @@ class ServeConfig(BaseModel):
     reload_timeout_seconds: float = Field(
         default=300.0, gt=0, description="Seconds that reloading and scoring in a clean process may take."
     )
+    gate: GateConfig = Field(default=GateConfig(), description="What a version has to show to become the champion.")
 
     def without_rules(self) -> "ServeConfig":
         """Returns the configuration without its rules, under which products compare as the network scores them."""

@@ -33,6 +33,7 @@ import mlflow.pyfunc as pyfunc
 from mlflow.artifacts import download_artifacts
 from mlflow.client import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
@@ -40,7 +41,7 @@ from serving import promotion
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError, reload_in_clean_process
 from serving.config import RULE_KEYS, ConfigError, ServeConfig
-from serving.gate import GateConfig, GateReport
+from serving.gate import GateReport
 from serving.lineage import flat, lineage_tags, metric_name
 from serving.local_store import absolute_uri, database_of, exclusive
 from serving.promotion import RegisteredVersion, registered_name
@@ -185,10 +186,11 @@ def open_registered(registered: RegisteredVersion, folder: str | os.PathLike[str
     with _mlflow_errors(f"fetch {uri}"):
         fetched = Path(download_artifacts(artifact_uri=uri, dst_path=os.fspath(folder)))
         tags = MlflowClient().get_model_version(registered.name, registered.version).tags
-    return promotion.checked_bundle(fetched / "artifacts" / "bundle", tags)
+        flavor = Model.load(fetched).flavors["python_function"]
+    return promotion.checked_bundle(fetched / flavor["artifacts"]["bundle"]["path"], tags)
 
 
-def promote(report: GateReport, config: ServeConfig | None = None, gates: GateConfig | None = None) -> str:
+def promote(report: GateReport, config: ServeConfig | None = None) -> str:
     """Makes a version the champion if it passed every gate, else the challenger, and notes the report on it.
 
     The report, from `scripts.ml.promote`, becomes the version's description and tags; a promoted one also has
@@ -197,9 +199,9 @@ def promote(report: GateReport, config: ServeConfig | None = None, gates: GateCo
     Raises:
         RegistryError: MLflow refused, or the champion is no longer the one that the report compared with.
     """
-    config, gates = config or ServeConfig(), gates or GateConfig()
+    config = config or ServeConfig()
     with _registry(f"promote {report.name!r}") as client:
-        alias = promotion.apply_report(client, report, config.alias, gates.challenger_alias)
+        alias = promotion.apply_report(client, report, config.alias, config.gate.challenger_alias)
     return f"models:/{report.name}@{alias}"
 
 

@@ -66,7 +66,6 @@ def judge(
     champion: RegisteredVersion | None,
     dataset: EncodedSequences,
     config: ServeConfig,
-    gates: GateConfig,
     rng: np.random.Generator,
 ) -> GateReport:
     """Tries every gate on a registered version.
@@ -78,8 +77,7 @@ def judge(
         candidate: The version to judge.
         champion: The current champion; None: there is none, and its gate is passed by absence.
         dataset: What the candidate was trained on, with its held-out rows.
-        config: Serving configuration.
-        gates: Margins and budget.
+        config: Serving configuration, with the gate's margins and budget.
         rng: Source of resamples, and of the rows drawn where there are too many.
 
     Raises:
@@ -105,10 +103,10 @@ def judge(
             except (BundleError, RegistryError) as error:
                 unfit = (
                     f"champion version {champion.version} cannot be compared with: {_without(folder, error)} "
-                    "(scripts.ml.register_model sets the alias without a gate)"
+                    "(scripts.ml.register_model --alias sets an alias without a gate)"
                 )
         if bundle is not None and all(gate.verdict == "passed" for gate in tried):
-            measured = measure(bundle, rival, dataset, config, gates, rng, unfit)
+            measured = measure(bundle, rival, dataset, config, rng, unfit)
     tried += measured.gates
     reached = {gate.name.split()[0] for gate in tried}
     tried += not_run([name for name in _ALL_GATES if name not in reached])
@@ -121,7 +119,6 @@ def measure(
     rival: Bundle | None,
     dataset: EncodedSequences,
     config: ServeConfig,
-    gates: GateConfig,
     rng: np.random.Generator,
     unfit: str | None = None,
 ) -> Measured:
@@ -132,11 +129,10 @@ def measure(
         rival: The champion's bundle; None: there is none.
         dataset: As in `judge`, and so are the others.
         config: As in `judge`.
-        gates: As in `judge`.
         rng: As in `judge`.
         unfit: Why there is a champion but not its bundle.
     """
-    bundles = [bundle] if rival is None else [bundle, rival]
+    bundles, gates = [bundle] if rival is None else [bundle, rival], config.gate
     seen = config.recommend_seen and not config.exclude_seen
     data = held_out(dataset, bundles, recommend_seen=seen, most_rows=gates.held_out_rows, rng=rng)
     tried = [judge_data(bundle, data)]
@@ -255,9 +251,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--version", help="version to judge (default: the newest one)")
     add("--name", help="registered model name (else SLIREC_MODEL_NAME, else the configuration's)")
     add("--config", type=Path, default=DEFAULT_CONFIG_PATH, help="serving configuration (YAML)")
-    add("--champion-margin", type=float, help="lead over the champion, as a share of its NDCG@10")
-    add("--baseline-margin", type=float, help="lead over each naive baseline, as a share of its NDCG@10")
-    add("--latency-ms", type=float, help="budget: p95 of single requests")
+    add("--champion-margin", type=float, help="in place of the configuration's gate.champion_margin")
+    add("--baseline-margin", type=float, help="in place of gate.baseline_margin")
+    add("--latency-ms", type=float, help="in place of gate.latency_p95_ms")
     add("--seed", type=int, default=42, help="seed of the bootstrap's resamples")
     add("--report", type=Path, default=DEFAULT_REPORT, help="JSON file of the report")
     add("--rollback", action="store_true", help="make the version that was champion before the champion again")
@@ -277,7 +273,8 @@ def run(arguments: argparse.Namespace) -> int:
         "baseline_margin": arguments.baseline_margin,
         "latency_p95_ms": arguments.latency_ms,
     }
-    gates = GateConfig(**{key: value for key, value in asked.items() if value is not None})
+    given = {key: value for key, value in asked.items() if value is not None}
+    config = config.model_copy(update={"gate": GateConfig(**{**config.gate.model_dump(), **given})})
     from serving.registry import find_version, promote, rollback
 
     if arguments.rollback:
@@ -288,8 +285,8 @@ def run(arguments: argparse.Namespace) -> int:
     candidate = find_version(config, name=arguments.name, number=arguments.version)
     champion = find_version(config, name=arguments.name, alias=config.alias)
     assert candidate is not None  # only an alias may point nowhere
-    report = judge(candidate, champion, dataset, config, gates, np.random.default_rng(arguments.seed))
-    uri = promote(report, config, gates)
+    report = judge(candidate, champion, dataset, config, np.random.default_rng(arguments.seed))
+    uri = promote(report, config)
     write_json(report.document(), arguments.report)
     print(f"{report.markdown()}\n\nLoad it by: mlflow.pyfunc.load_model({uri!r})")
     return 0 if report.passed else REFUSED

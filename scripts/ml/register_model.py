@@ -2,8 +2,8 @@
 
 Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--run-id ID]
 
-The alias is set whether or not the version is better than the one that has it: `--alias challenger` leaves the champion
-alone, and `scripts.ml.promote` then makes a version that passes the gate the champion.
+The version becomes the challenger; `scripts.ml.promote` then makes it the champion if it passes the gate. `--alias`
+sets another alias, whether or not the version is better than the one that has it.
 """
 
 import argparse
@@ -58,6 +58,7 @@ def register(
     summary_path: Path,
     *,
     name: str | None = None,
+    alias: str | None = None,
     metrics: Mapping[str, float] | None = None,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -66,10 +67,11 @@ def register(
 
     Args:
         bundle: The opened model bundle.
-        config: Serving configuration; its alias is set.
+        config: Serving configuration.
         summary_path: JSON file to write: name, version, alias, model_uri, run_id, and the answer to the bundle's
             example as `sample`, a list of title, gid and score.
         name: Registered name; by default SLIREC_MODEL_NAME, else the configuration's.
+        alias: Alias to set; by default the challenger's.
         metrics: Figures to link with the version.
         run_id: Training run to log into.
         tags: Tags of the version, beside those of its lineage.
@@ -85,12 +87,13 @@ def register(
 
     registered = log_and_register(bundle.path, config, name=name, metrics=metrics, tags=tags, run_id=run_id)
     (answer,) = reload_and_score(registered.model_uri, config)
-    model_uri = set_alias(registered, config.alias)  # only now: clients that load the alias never meet a broken version
+    alias = alias or config.gate.challenger_alias
+    model_uri = set_alias(registered, alias)  # only now: clients that load the alias never meet a broken version
     titles = bundle.catalogue.titles
     summary = {
         "name": registered.name,
         "version": registered.version,
-        "alias": config.alias,
+        "alias": alias,
         "model_uri": model_uri,
         "run_id": registered.run_id,
         "sample": [
@@ -108,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", nargs="?", type=Path, default=DEFAULT_BUNDLE, help="folder of the model bundle")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG_PATH, help="serving configuration (YAML)")
     parser.add_argument("--name", help="registered model name (else SLIREC_MODEL_NAME, else the configuration's)")
-    parser.add_argument("--alias", help="registry alias to set (else the configuration's)")
+    parser.add_argument("--alias", help="registry alias to set (else the configuration's gate.challenger_alias)")
     parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
     parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
     parser.add_argument("--summary", type=Path, default=DEFAULT_SUMMARY, help="where the result is noted")
@@ -118,12 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load_config(arguments.config)
         metrics = _metrics(arguments.evaluation, bundle)
         run_id = arguments.run_id or _training_run(arguments.bundle)
-        if arguments.alias:
-            config = config.model_copy(update={"alias": arguments.alias})
         # The file's name alone: folders are this machine's business.
         tags = {"serving_config_file": arguments.config.name}
+        name, alias = arguments.name, arguments.alias
         summary = register(
-            bundle, config, arguments.summary, name=arguments.name, metrics=metrics, run_id=run_id, tags=tags
+            bundle, config, arguments.summary, name=name, alias=alias, metrics=metrics, run_id=run_id, tags=tags
         )
     except (BundleError, ConfigError, RegistryError, OSError, ValueError) as error:
         print(f"register_model: {error}", file=sys.stderr)

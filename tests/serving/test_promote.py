@@ -169,22 +169,22 @@ def test_a_changed_byte_is_refused_with_its_reason(command, registry):
 
 def test_latency_and_a_champion_of_other_data(registry, dataset):
     better, other = (open_bundle(stored_bundle(number)) for number in "24")
-    strict, rng = GateConfig(latency_p95_ms=1e-6), np.random.default_rng(0)
-    measured = promote.measure(better, other, dataset[1], ServeConfig(), strict, rng)
+    strict, rng = ServeConfig(gate=GateConfig(latency_p95_ms=1e-6)), np.random.default_rng(0)
+    measured = promote.measure(better, other, dataset[1], strict, rng)
     assert [gate.name for gate in measured.gates if gate.verdict == "failed"] == ["latency"]
     assert measured.gates[-1].value > measured.gates[-1].bound == 1e-6
     assert "The champion was trained on other data, 000000000000" in measured.notes[0]
-    (data,) = promote.measure(other, None, dataset[1], ServeConfig(), strict, rng).gates  # nothing else is tried
+    (data,) = promote.measure(other, None, dataset[1], strict, rng).gates  # nothing else is tried
     assert data.verdict == "failed" and data.reason.startswith("trained on the data 000000000000; the held-out rows")
 
 
 def test_a_champion_that_cannot_be_opened_is_not_beaten(registry, dataset):
     path = stored_bundle("4") / "events.parquet"
-    original, gates = path.read_bytes(), GateConfig(latency_p95_ms=60_000.0)
+    original, config = path.read_bytes(), ServeConfig(gate=GateConfig(latency_p95_ms=60_000.0))
     path.write_bytes(original + b"x")
     try:
         better, damaged = find_version(number="2"), find_version(number="4")
-        report = promote.judge(better, damaged, dataset[1], ServeConfig(), gates, np.random.default_rng(0))
+        report = promote.judge(better, damaged, dataset[1], config, np.random.default_rng(0))
     finally:
         path.write_bytes(original)
     assert report.failed == ("champion",)
