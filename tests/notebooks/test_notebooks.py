@@ -56,6 +56,7 @@ def workflow(tmp_path_factory) -> dict[str, Any]:
         "USERS": 150,
         "DAYS": 45,
         "EPOCHS": 1,
+        "GATE": {"baseline_margin": -1.0, "latency_p95_ms": 60_000.0},
     }
     before = last_changes()
     with pytest.MonkeyPatch.context() as patch:
@@ -86,7 +87,7 @@ def test_all_six_notebooks_run_and_write_only_where_they_are_told(workflow):
 
 
 def test_registered_model_answers_without_tensorflow_as_keras_did(workflow, registered):
-    assert registered["model_uri"] == f"models:/{registered['name']}@{registered['alias']}"
+    assert registered["model_uri"] == f"models:/{registered['name']}@champion"
     example = json.loads((workflow["runs"] / "slirec" / "bundle" / "example.json").read_text(encoding="utf-8"))
     done = subprocess.run(
         [sys.executable, "-c", PREDICT, registered["model_uri"], json.dumps(example["request"])],
