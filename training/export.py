@@ -71,7 +71,7 @@ def catalogue_table(dataset: EncodedSequences, inventory: Inventory) -> pa.Table
     """Returns the inventory with the vocabulary id (0 = never seen in training) and training count of each product.
 
     `tags` are the record's, empty where it has none. `available` is false where the record says so, or says that the
-    product is a draft, archived or unlisted; null where it says nothing.
+    product is a draft, archived or unlisted, whatever stock it has; null where it says nothing.
     """
     items = dataset.vocabularies["item"]
     ids = items.encode(inventory.handles)
@@ -104,10 +104,10 @@ def _tags(product: Mapping[str, Any]) -> list[str]:
 
 
 def _available(product: Mapping[str, Any]) -> bool | None:
+    if str(product.get("status") or "ACTIVE").upper() != "ACTIVE":
+        return False
     available = product.get("available")
-    if isinstance(available, bool):
-        return available
-    return False if product.get("status", "ACTIVE") != "ACTIVE" else None
+    return available if isinstance(available, bool) else None
 
 
 def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:

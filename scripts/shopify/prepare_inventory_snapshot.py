@@ -4,8 +4,9 @@
         [--category-from collections|product_type] [--bulk auto|always|never] [--active-only] [--dry-run]
 
 A product in several collections gets the one made first, with a warning; the shop's automatic ones (Home page, All) do
-not count. A product in none gets its product type, and without that `Uncategorized`, with a warning. PATH is replaced
-only when all products have been read.
+not count. A product in none gets its product type, and without that `Uncategorized`, with a warning. `available` says
+whether a product can be bought (`scripts.shopify.availability`), for the serving rule `exclude_out_of_stock`. PATH is
+replaced only when all products have been read.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from scripts.shopify.answers import ShopifyError
+from scripts.shopify.availability import has_no_stock, sold_without_stock
 from scripts.shopify.bulk_choice import BULK_CHOICES, Way
 from scripts.shopify.catalogue_reader import read_products
 from scripts.shopify.client import ShopifyClient
@@ -38,7 +40,7 @@ from training.data.inventory import (
 AUTOMATIC_COLLECTIONS: Final = frozenset({"frontpage", "all"})
 """Handles of collections that every shop has and that say nothing about a product."""
 
-ATTRIBUTES: Final = ("price", "price_band", "vendor", "product_type", "status", "tags", "collections")
+ATTRIBUTES: Final = ("price", "price_band", "vendor", "product_type", "status", "available", "tags", "collections")
 """What records may have besides id, handle, title and category."""
 NAMED_TAGS: Final = "named_tags"
 """Stands for the attributes that `populate_inventory` wrote as tags `name:value`."""
@@ -83,13 +85,19 @@ def read_inventory(
         known = ", ".join((*ATTRIBUTES, NAMED_TAGS))
         raise ValueError(f"`attributes` should be among {known}. Received: {', '.join(unknown)}")
     records: dict[str, dict[str, Any]] = {}  # by id, so that one that a page repeats counts once
+    in_doubt: set[str] = set()
     inactive = 0
     for product in read_products(client, bulk=bulk, progress=progress):
         inactive += product["status"] != "ACTIVE"
         if product["status"] == "ACTIVE" or not active_only:
             records[product["id"]] = product_record(product, category_from)
+            if product["status"] == "ACTIVE" and has_no_stock(product):
+                in_doubt.add(product["id"])
     if not records:
         raise ShopifyError("the shop has no products to save; populate_inventory puts some there")
+    if "available" in attributes:
+        for gid in sold_without_stock(client, sorted(in_doubt, key=gid_number), progress=progress):
+            records[gid]["available"] = True
     inventory = inventory_from_records(sorted(records.values(), key=lambda record: gid_number(record["id"])))
     if inactive and not active_only:
         message = f"{inactive} products are drafts, archived or unlisted; --active-only leaves them out"
@@ -105,9 +113,10 @@ def product_record(product: Mapping[str, Any], category_from: str = "collections
         category_from: `collections` (else the product type) or `product_type` (else collections).
 
     Returns:
-        Record `{id, handle, title, category, price, vendor, product_type, status, tags, collections}`; `category` is
-        missing where `inventory_from_records` has to choose one of the collections. Of a product that
-        `populate_inventory` made, tags `name:value` become attributes again; where a name occurs twice, as in
+        Record `{id, handle, title, category, price, vendor, product_type, status, available, tags, collections}`;
+        `category` is missing where `inventory_from_records` has to choose one of the collections. `available` is false
+        without stock, even where a variant is sold all the same, which only `sold_without_stock` tells. Of a product
+        that `populate_inventory` made, tags `name:value` become attributes again; where a name occurs twice, as in
         `colour:red` and `colour:blue`, they stay tags, since an attribute has one value.
     """
     titles = (node["title"] for node in product["collections"]["nodes"] if node["handle"] not in AUTOMATIC_COLLECTIONS)
@@ -127,6 +136,7 @@ def product_record(product: Mapping[str, Any], category_from: str = "collections
         "vendor": product["vendor"],
         "product_type": product_type,
         "status": product["status"],
+        "available": product["status"] == "ACTIVE" and not has_no_stock(product),
         "tags": tags,
         "collections": collections,
     }

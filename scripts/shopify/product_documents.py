@@ -21,6 +21,7 @@ STATUSES: Final = ("ACTIVE", "ARCHIVED", "DRAFT", "UNLISTED")
 RECORD_FIELDS: Final = frozenset(
     (
         *("id", "handle", "title", "category", "price", "vendor", "product_type", "status", "tags", "collections"),
+        "available",  # what the shop's stock says; populating sets no stock
         "price_band",  # depends on all other prices; as a tag it would soon be wrong
     )
 )

@@ -145,7 +145,7 @@ def test_chosen_attributes(unruly, client, tmp_path):
     assert bands[1] == "5 (12.50 and more)"
     assert main([str(path)]) == 0
     *_, ours = load_inventory(path).products
-    others = {"price", "vendor", "product_type", "status", "tags", "collections"}
+    others = {"price", "vendor", "product_type", "status", "available", "tags", "collections"}
     assert set(ours) == needed | others | {"size"}
     assert (ours["size"], ours["category"], sorted(ours["tags"])) == (
         "3",
@@ -197,6 +197,7 @@ def test_product_record_of_ours_keeps_attributes_from_overriding():
     product = {"id": "gid://shopify/Product/1", "handle": "x", "title": "X", "vendor": "", "productType": "Toys"}
     product |= {"status": "ACTIVE", "tags": [MARK_TAG, "title:evil", "category:evil", "size:3", ":x"]}
     product |= {"priceRangeV2": {"minVariantPrice": {"amount": "3.0"}}, "collections": {"nodes": []}}
+    product |= {"tracksInventory": False, "totalInventory": 0}
     record = product_record(product)
     assert (record["title"], record["size"], record["category"]) == ("X", "3", "Toys")
     assert record["tags"] == ["title:evil", "category:evil", ":x"]

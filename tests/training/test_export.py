@@ -107,6 +107,9 @@ def test_the_catalogue_says_what_rules_need(exported):
         ({"tags": ["Sale", " new ", "Sale", ""], "available": True}, ["Sale", "new"], True),
         ({"tags": "red, blue,", "available": False, "status": "ACTIVE"}, ["red", "blue"], False),
         ({"status": "DRAFT", "tags": None}, [], False),
+        ({"status": "UNLISTED", "available": True}, [], False),
+        ({"status": "active", "available": True}, [], True),
+        ({"status": None}, [], None),
         ({"status": "ACTIVE", "available": "yes"}, [], None),
         ({}, [], None),
     ]

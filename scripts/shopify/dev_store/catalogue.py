@@ -29,7 +29,8 @@ def seed_products(store: "DevStore", records: Iterable[Mapping[str, Any]], *, pu
     Args:
         store: The shop.
         records: Inventory records: `title`, and if there are `handle`, `category` or `collections` (titles),
-            `price` (decimal text), `vendor`, `product_type`, `status`, `tags`, `description_html`, `image` (URL).
+            `price` (decimal text), `stock` (units; without it stock is not tracked), `vendor`, `product_type`,
+            `status`, `tags`, `description_html`, `image` (URL).
         publish: Publish products and new collections to the Online Store.
 
     Returns:
@@ -76,6 +77,8 @@ def _insert(state: State, record: Mapping[str, Any], vendor: str, published_at: 
     state.insert("Product", product, product["handle"])
     options, variants = checked_options_and_variants(DEFAULT_INPUT, product["id"], {})
     variants[0]["price"] = checked_price(record.get("price", "0.00"), ["price"])
+    if "stock" in record:
+        variants[0] |= {"tracked": True, "inventoryQuantity": int(record["stock"])}
     product |= {"options": options, "variants": variants}
     if "image" in record:
         image = {"id": gid("MediaImage", split_gid(product["id"])[1]), "url": record["image"], "altText": title}

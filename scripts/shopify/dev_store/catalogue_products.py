@@ -18,6 +18,7 @@ from scripts.shopify.dev_store.catalogue_rules import (
     shop_of,
     shop_url,
 )
+from scripts.shopify.dev_store.catalogue_stock import is_for_sale
 from scripts.shopify.dev_store.pagination import Listed, Scanned, Source, page
 from scripts.shopify.dev_store.registry import Context, node_loader, resolver
 from scripts.shopify.dev_store.search import Field, Predicate, compile_search
@@ -165,10 +166,10 @@ def _variants(product: Document, info: GraphQLResolveInfo, **arguments: Any) -> 
 
 
 def variant_of(product: Document, variant: Document) -> Document:
-    """Returns a variant with what it shares with its product; stock is not tracked, so it can always be had."""
+    """Returns a variant with what it shares with its product."""
     title = product["title"] if variant["title"] == "Default Title" else f"{product['title']} - {variant['title']}"
     times = {name: product[name] for name in ("createdAt", "updatedAt")}
-    return {**times, **variant, "product": product, "displayName": title, "availableForSale": True}
+    return {**times, **variant, "product": product, "displayName": title, "availableForSale": is_for_sale(variant)}
 
 
 @node_loader("ProductVariant")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scripts.shopify.dev_store.catalogue_rules import UserErrors, checked_price, child_gid, given, user_error
+from scripts.shopify.dev_store.catalogue_stock import checked_stock
 from scripts.shopify.dev_store.state import Document
 
 MAX_OPTIONS = 3
@@ -120,6 +121,7 @@ def _variants(
         used.append(id)
         variant = {"taxable": True, "inventoryPolicy": "DENY", "compareAtPrice": None, "price": "0.00", **old, "id": id}
         variant |= {name: entry[name] for name in _PLAIN_FIELDS if name in entry}
+        variant |= checked_stock(entry, field)
         for name in ("price", "compareAtPrice"):
             if name in entry:
                 variant[name] = checked_price(entry[name], [*field, name], "INVALID_VARIANT")

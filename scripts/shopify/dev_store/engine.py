@@ -42,6 +42,7 @@ RESOLVER_MODULES = (
     "catalogue_product_update",
     "catalogue_products",
     "catalogue_publications",
+    "catalogue_stock",
     "metaobject_definitions",
     "metaobjects",
     "orders",

@@ -149,11 +149,6 @@ def _description(source: Document, info: GraphQLResolveInfo, truncateAt: int | N
     return plain_text(source["descriptionHtml"], truncateAt)
 
 
-@resolver("Product", "availableForSale", api=API)
-def _available_for_sale(product: Document, info: GraphQLResolveInfo) -> bool:
-    return True  # the local shop keeps no stock
-
-
 @resolver("Product", "featuredImage", api=API)
 def _featured_image(product: Document, info: GraphQLResolveInfo) -> Document | None:
     return product.get("image")
