@@ -24,7 +24,7 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard serve promote rollback soak audit dev-store shopify-schema gpu lock clean clean-results
+.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard serve promote rollback score score-trial soak audit dev-store shopify-schema gpu lock clean clean-results
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,12 @@ promote: $(STAMP)  ## Make the newest registered version the champion, if it pas
 
 rollback: $(STAMP)  ## Make the version that was champion before the champion again
 	@$(RUN) -m scripts.ml.promote --rollback $(ARGS)
+
+score: $(STAMP)  ## Rank for every known shopper, into runs/recommendations (ARGS="--engine spark")
+	@$(RUN) -m scripts.ml.score_inventory runs/recommendations $(ARGS)
+
+score-trial: $(STAMP)  ## 100,000 shoppers here and on Spark, a worker killed, compared row by row; writes docs/batch.*
+	@$(RUN) -m scripts.ml.batch_trial $(ARGS)
 
 soak: $(STAMP)  ## Load and faults against the real HTTP service, 10 minutes and more; writes docs/soak.* (ARGS="--minutes 1")
 	@$(RUN) -m scripts.ml.soak $(ARGS)

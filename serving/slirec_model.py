@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -22,6 +23,23 @@ from serving.requests import RequestError
 logger = logging.getLogger("serving.slirec_model")
 
 COLUMNS = ("userId", "items", "timestamps")
+
+
+class _Refusal(MlflowException):
+    """Keeps its message: MLflow's scoring server would put the whole request, a shopper's data, in front of it."""
+
+    def __init__(self, message: str, error_code: int) -> None:
+        self._text = message
+        super().__init__(message, error_code=error_code)
+
+    @property
+    def message(self) -> str:
+        """What went wrong."""
+        return self._text
+
+    @message.setter
+    def message(self, text: str) -> None:
+        """Changes nothing."""
 
 
 class SliRecShopifyModel(PythonModel):
@@ -41,6 +59,7 @@ class SliRecShopifyModel(PythonModel):
         """Returns one `{"itemIds": [GID], "preds": [score]}` a row, best first.
 
         Of several rows a malformed one fails alone: it gets empty lists, and, where messages are asked for, the reason.
+        Who asks for messages gets it for an only row, too: how a table is cut into calls then changes nothing.
 
         Args:
             context: Unused; everything was opened by `load_context`.
@@ -49,8 +68,8 @@ class SliRecShopifyModel(PythonModel):
                 `with_message` (rows also have `message`: what was unusual, or None).
 
         Raises:
-            MlflowException: INVALID_PARAMETER_VALUE says why a parameter, or the only row, is malformed;
-                INTERNAL_ERROR says nothing, details are in the log.
+            MlflowException: INVALID_PARAMETER_VALUE says why a parameter, or the only row where no messages are asked
+                for, is malformed; INTERNAL_ERROR says nothing, details are in the log.
         """
         params = params or {}
         try:
@@ -66,19 +85,20 @@ class SliRecShopifyModel(PythonModel):
         except Exception:
             logger.exception("%d rows could not be ranked", len(model_input))
             message = "The request could not be answered; the server's log says why"
-            raise MlflowException(message, error_code=INTERNAL_ERROR) from None
-        if len(answers) == 1 and isinstance(answers[0], RequestError):
-            raise _refused(answers[0], 1)
+            raise _Refusal(message, INTERNAL_ERROR) from None
         with_message = bool(params.get("with_message", False))
+        if len(answers) == 1 and isinstance(answers[0], RequestError) and not with_message:
+            raise _refused(answers[0], 1)
         return [_row(number, answer, with_message) for number, answer in enumerate(answers)]
 
 
 def _refused(error: RequestError, rows: int) -> MlflowException:
-    return MlflowException(f"Row 0: {error}" if rows == 1 else str(error), error_code=INVALID_PARAMETER_VALUE)
+    return _Refusal(f"Row 0: {error}" if rows == 1 else str(error), INVALID_PARAMETER_VALUE)
 
 
-def _shopper(user_id: Any, items: Any, timestamps: Any) -> tuple[Any, Any, Any]:
-    return None if user_id is pd.NA else user_id, items, timestamps
+def _shopper(user_id: Any, *lists: Any) -> tuple[Any, ...]:
+    # MLflow makes NumPy texts of lists; a message that names the type should be the same through every door.
+    return None if user_id is pd.NA else user_id, *(x.tolist() if isinstance(x, np.ndarray) else x for x in lists)
 
 
 def _row(number: int, answer: Recommendation | RequestError, with_message: bool) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
     python -m scripts.shopify.publish_recommendations INPUT [--k 16] [--bulk auto|always|never] [--dry-run]
 
-INPUT is Parquet or JSON lines with `userId` and `itemIds` (product GIDs, best first, as the registered model answers).
-The metaobjects' handles are HMACs of the user ids, made with SLIREC_HMAC_SECRET; their definition is made where it is
-missing, readable by the storefront. A product that the shop no longer has is left out, and the next one of the list
+INPUT is Parquet (a file, or a folder as `score_inventory` writes it) or JSON lines with `userId` and `itemIds` (product
+GIDs, best first, as the registered model answers). The metaobjects' handles are HMACs of the user ids, made with
+SLIREC_HMAC_SECRET; their definition is made where it is missing, readable by the storefront. A product that the shop no longer has is left out, and the next one of the list
 takes its place; that none of the products is there is an error. Writing goes by handle, so the command may be stopped
 and repeated at any point. Two at a time for one shop disturb each other: the later one ends the earlier one's bulk
 operation, since it cannot tell it from one that a killed command has left behind.
@@ -103,7 +103,7 @@ def _number_of_products(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Publish recommendations as metaobjects, one a shopper.")
-    parser.add_argument("input", help="file of recommendations, .parquet, .jsonl or .ndjson")
+    parser.add_argument("input", help="recommendations: .parquet, .jsonl, .ndjson, or a folder of parts")
     parser.add_argument("--k", type=_number_of_products, default=16, help="products a shopper (default: 16)")
     parser.add_argument(
         "--bulk", choices=BULK_CHOICES, default="auto", help="by bulk mutation (auto: where there are many shoppers)"

@@ -55,8 +55,9 @@ def read_recommendations(path: str | os.PathLike[str], ids: ShopperIds, keep: in
     """Reads recommendations batch by batch; what stays in memory is some 100 bytes a shopper and 8 a product.
 
     Args:
-        path: Parquet file (`.parquet`), or one JSON object a line (`.jsonl`, `.ndjson`), with `userId` and `itemIds`, a
-            list of `gid://shopify/Product/N`; other columns are not read.
+        path: Parquet file (`.parquet`), a folder of them, as `scripts.ml.score_inventory` or Spark writes it, or one
+            JSON object a line (`.jsonl`, `.ndjson`); with `userId` and `itemIds`, a list of `gid://shopify/Product/N`;
+            other columns are not read. Rows of a folder are numbered through, in the order of the files' names.
         ids: Makes the handles.
         keep: Products a shopper that are kept at most.
 
@@ -89,10 +90,12 @@ def read_recommendations(path: str | os.PathLike[str], ids: ShopperIds, keep: in
 
 def _records(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields the number of a row, and the row as a dict or the ValueError that reading it gave."""
-    if not path.is_file():
+    if path.is_dir():
+        yield from enumerate((record for part in _parts(path) for record in _parquet_records(part)), start=1)
+    elif not path.is_file():
         raise RecommendationFileError(f"`input` should be a file of recommendations. Received: {path}")
-    if path.suffix == ".parquet":
-        yield from _parquet_records(path)
+    elif path.suffix == ".parquet":
+        yield from enumerate(_parquet_records(path), start=1)
     elif path.suffix in (".jsonl", ".ndjson"):
         with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
@@ -105,7 +108,17 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
         raise RecommendationFileError(f"`input` should end with .parquet, .jsonl or .ndjson. Received: {path}")
 
 
-def _parquet_records(path: Path) -> Iterator[tuple[int, Any]]:
+def _parts(folder: Path) -> list[Path]:
+    """Parquet files of a folder; like all readers of such folders, without those that begin with _ or a dot."""
+    if (folder / "_temporary").exists():
+        raise RecommendationFileError(f"{folder} is not complete: Spark was stopped, or still writes it")
+    parts = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith(("_", ".")))
+    if not parts:
+        raise RecommendationFileError(f"{folder} should hold Parquet files of recommendations. Received: none")
+    return parts
+
+
+def _parquet_records(path: Path) -> Iterator[Any]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -114,11 +127,8 @@ def _parquet_records(path: Path) -> Iterator[tuple[int, Any]]:
                     f"{path} should have the columns {USER_ID} and {ITEM_IDS}. Missing: {', '.join(missing)}. "
                     f"Received: {', '.join(names)}"
                 )
-            number = 0
             for batch in file.iter_batches(_BATCH, columns=[USER_ID, ITEM_IDS]):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield number, record
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         first_line = (str(error).strip().splitlines() or [""])[0]
         raise RecommendationFileError(f"{path} is no readable Parquet file: {first_line}") from error

@@ -66,6 +66,18 @@ def test_parquet_of_several_row_groups(tmp_path):
     assert read.shoppers.rows()[9_998] == (9_999, IDS.handle_of("u9998"), [9_999, 10_000])
 
 
+def test_folder_of_parts_is_read_in_the_order_of_their_names(tmp_path):
+    for name, user in (("part-00001", "bob"), ("part-00000", "ann"), ("_rejected", "cy"), (".part-00002", "dee")):
+        pl.DataFrame([row(user, 1), row(user + "a", 2)]).write_parquet(tmp_path / f"{name}.parquet")
+    (tmp_path / "_batch.json").write_text("{}")
+    read = read_recommendations(tmp_path, IDS, keep=8)
+    kept = [(1, "ann", [1]), (2, "anna", [2]), (3, "bob", [1]), (4, "boba", [2])]
+    assert read.shoppers.rows() == [(number, IDS.handle_of(name), products) for number, name, products in kept]
+    (tmp_path / "_temporary").mkdir()
+    with pytest.raises(RecommendationFileError, match="is not complete"):
+        read_recommendations(tmp_path, IDS, keep=8)
+
+
 def test_products_are_cut_after_doubles_are_gone(tmp_path):
     path = tmp_path / "recommendations.jsonl"
     path.write_text(json.dumps(row("ann", 1, 1, 2, 2, 3)))
@@ -85,6 +97,8 @@ def test_row_that_is_null_in_parquet(tmp_path):
 def test_files_that_cannot_be_used(tmp_path):
     csv, wrong, broken = tmp_path / "a.csv", tmp_path / "wrong.parquet", tmp_path / "broken.parquet"
     csv.write_text("userId,itemIds\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
     pl.DataFrame({"user": ["a"], "itemIds": [gids(1)]}).write_parquet(wrong)
     broken.write_bytes(b"PAR1")
     for path, message in (
@@ -92,6 +106,7 @@ def test_files_that_cannot_be_used(tmp_path):
         (wrong, "Missing: userId. Received: user, itemIds"),
         (broken, "is no readable Parquet file"),
         (tmp_path / "absent.jsonl", "should be a file of recommendations"),
+        (empty, "should hold Parquet files of recommendations. Received: none"),
     ):
         with pytest.raises(RecommendationFileError, match=message):
             read_recommendations(path, IDS, keep=8)
