@@ -78,7 +78,7 @@ score: $(STAMP)  ## Rank for every known shopper, into runs/recommendations (ARG
 score-trial: $(STAMP)  ## 100,000 shoppers here and on Spark, a worker killed, compared row by row; writes docs/batch.*
 	@$(RUN) -m scripts.ml.batch_trial $(ARGS)
 
-soak: $(STAMP)  ## Load and faults against the real HTTP service, 10 minutes and more; writes docs/soak.* (ARGS="--minutes 1")
+soak: $(STAMP)  ## Load for 10 minutes, models switched, workers killed, the registry stopped; writes docs/soak.*
 	@$(RUN) -m scripts.ml.soak $(ARGS)
 
 audit: $(STAMP)  ## Known vulnerabilities of the locked packages, as PyPI reports them

@@ -25,7 +25,7 @@ from serving.api_models import (
     SourceAnswer,
     StatusAnswer,
 )
-from serving.api_openapi import answers, batch_body, describe, single_body
+from serving.api_openapi import VERSION_HEADER, answers, batch_body, describe, ranked, single_body
 from serving.api_ranking import Pool, parse, parse_batch, recommend, recommend_row, render
 from serving.api_settings import ApiSettings
 from serving.api_source import ModelSource
@@ -87,30 +87,30 @@ def _add_recommendations(app: FastAPI, settings: ApiSettings, models: Models, po
             raise Refusal(422, str(error)) from None
 
     @contextmanager
-    def admitted() -> Generator[Recommender]:
-        with models.lease() as model:
-            recommender = _loaded(model).recommender
+    def admitted() -> Generator[tuple[Recommender, dict[str, str]]]:
+        with models.lease() as leased:
+            model = _loaded(leased)
             with pool.place():
-                yield recommender
+                yield model.recommender, {VERSION_HEADER: model.source.version}
 
     async def one(request: Request) -> Response:
         """Ranks the products for one shopper."""
         body = await read_body(request, settings)
-        with admitted() as recommender:
+        with admitted() as (recommender, headers):
             answer = await pool.run(partial(single, recommender, body))
-        return Response(answer, media_type="application/json")
+        return Response(answer, headers=headers, media_type="application/json")
 
     async def batch(request: Request) -> Response:
         """Ranks the products for each of several shoppers, all by one model."""
         body = await read_body(request, settings)
-        with admitted() as recommender:
+        with admitted() as (recommender, headers):
             rows = await pool.run(partial(parse_batch, body, recommender))
             rate.charge(client_of(request), len(rows) - 1)
             arguments = (settings.min_rating, request.state.request_id)
             # Row by row: requests of other clients get their turn between two rows.
             results = [await pool.run(partial(recommend_row, recommender, row, *arguments)) for row in rows]
             answer = await pool.run(partial(render, {"results": results}))
-        return Response(answer, media_type="application/json")
+        return Response(answer, headers=headers, media_type="application/json")
 
     for path, endpoint, model, body in (
         ("/recommendations", one, RecommendationAnswer, single_body()),
@@ -122,7 +122,7 @@ def _add_recommendations(app: FastAPI, settings: ApiSettings, models: Models, po
             methods=["POST"],
             response_model=model,
             openapi_extra={"requestBody": body},
-            responses=answers(401, 408, 413, 422, 429, 500, 503),
+            responses=ranked() | answers(401, 408, 413, 422, 429, 500, 503),
         )
 
 

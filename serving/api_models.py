@@ -65,7 +65,7 @@ class RecommendationRequest(_Strict):
     user_interactions: dict[str, Interaction] = Field(
         default_factory=dict, max_length=MOST_EVENTS, description="By product handle, in any order."
     )
-    k: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MOST_PRODUCTS)] | None = Field(
+    k: Annotated[int, Field(ge=1, le=MOST_PRODUCTS), BeforeValidator(_whole)] | None = Field(
         default=None, description="Products wanted; by default the model's configuration (16)."
     )
     recommend_seen: bool | None = Field(

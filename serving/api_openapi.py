@@ -33,6 +33,8 @@ _ERRORS = {
     500: "The request failed; the server's log has the reason beside the request id.",
     503: "No model is loaded yet, or too many requests wait.",
 }
+VERSION_HEADER = "X-Model-Version"
+_VERSION = {VERSION_HEADER: {"description": "Version of the model that answered.", "schema": {"type": "string"}}}
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 
 
@@ -46,6 +48,11 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
+
+
+def ranked() -> dict[int | str, dict[str, Any]]:
+    """Returns what a route that ranks says of its answer, beside the answer's model."""
+    return {200: {"description": "Products, best first.", "headers": _VERSION}}
 
 
 def single_body() -> dict[str, Any]:

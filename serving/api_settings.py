@@ -23,14 +23,19 @@ class ApiSettings(BaseModel):
         description="Bearer token that every route but /health and /ready asks for, at least 16 characters; "
         "without it the door is open. Only from the environment.",
     )
-    threads: int = Field(default=2, ge=1, description="Requests that are ranked at a time.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that answer; one that dies or hangs is replaced."
+    )
+    threads: int = Field(default=2, ge=1, description="Requests that a worker ranks at a time.")
     queue_size: int = Field(default=64, ge=0, description="Requests that may wait for a thread; more get 503.")
     max_body_bytes: int = Field(default=4_194_304, ge=1, description="Largest request body; a larger one gets 413.")
     body_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Seconds in which a body must have arrived; a slower one gets 408."
     )
     rate_per_second: float = Field(
-        default=100.0, ge=0, description="Requests per second and client, each row of a batch one; 0: no limit."
+        default=100.0,
+        ge=0,
+        description="Requests per second and client, each row of a batch one, at each worker; 0: no limit.",
     )
     rate_burst: int = Field(default=200, ge=1, description="Requests that a client may send at once.")
     min_rating: float = Field(

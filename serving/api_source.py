@@ -1,6 +1,7 @@
 """Where the HTTP door's model comes from: a folder on disk, or the champion of the registry."""
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from serving.bundle import MANIFEST, BundleError
 from serving.clean_process import RegistryError
 from serving.config import ServeConfig
 
+STATE = "newest.json"  # a keeper's note on the newest model
+
 
 @dataclass(frozen=True)
 class SourceModel:
@@ -21,11 +24,17 @@ class SourceModel:
         version: Differs whenever the model does.
         folder: Its bundle.
         metadata: `name` and `metrics` where the source knows them better than the bundle.
+        fingerprint: SHA-256 that the bundle's manifest should have; "": unknown.
+        checked_at: When the origin was asked, where that is not now (ISO 8601, UTC).
+        problem: Why the origin may have a newer model that cannot be had, for clients; None: all is well.
     """
 
     version: str
     folder: Path
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    fingerprint: str = ""
+    checked_at: str | None = None
+    problem: str | None = None
 
 
 class ModelSource(Protocol):
@@ -64,6 +73,37 @@ class BundleSource:
 
     def release(self, model: SourceModel) -> None:
         """Leaves the folder, which is not this process's own, as it is."""
+
+
+class KeptSource:
+    """The newest model that a `serving.api_keeper.Keeper` of this machine keeps; its origin need not be there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def current(self) -> SourceModel:
+        """Reads the keeper's note.
+
+        Raises:
+            RegistryError: The keeper has no model yet.
+        """
+        try:
+            note = json.loads((self._folder / STATE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RegistryError("No model has been fetched yet") from None
+        if note["version"] is None:
+            raise RegistryError(f"No model has been fetched yet. {note['problem']}")
+        return SourceModel(
+            note["version"],
+            self._folder / note["bundle"],
+            note["metadata"],
+            note["fingerprint"],
+            note["checked_at"],
+            note["problem"],
+        )
+
+    def release(self, model: SourceModel) -> None:
+        """Leaves the folder to the keeper, which has other workers to think of."""
 
 
 class RegistrySource:

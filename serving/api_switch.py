@@ -39,6 +39,11 @@ class LoadedModel:
     users: int = 0
     retired: bool = False
 
+    def is_of(self, source: SourceModel) -> bool:
+        """Whether this is the model that the source means."""
+        known = self.source
+        return (known.version, known.fingerprint) == (source.version, source.fingerprint)
+
     @property
     def name(self) -> str:
         """The registered name, or that of the network."""
@@ -105,12 +110,12 @@ class Models:
             Exception: The source or its model failed; the model that answers stays.
         """
         with self._refreshing:
-            self.checked_at = _now()
+            self.checked_at = now()
             wanted: SourceModel | None = None
             try:
                 wanted = self._source.current()
-                if self._model is None or self._model.source.version != wanted.version:
-                    self._switch(LoadedModel(wanted, self._open(wanted), _now()))
+                if self._model is None or not self._model.is_of(wanted):
+                    self._switch(LoadedModel(wanted, self._open(wanted), now()))
             except Exception as error:
                 refused = wanted is not None or isinstance(error, BundleError)
                 self.error = "A new model was refused." if refused else "The source of models cannot be asked."
@@ -119,8 +124,9 @@ class Models:
                 self._metrics.source_up.set(0)
                 self._metrics.source_failures.labels("model" if refused else "source").inc()
                 raise
-            self.error = None
-            self._metrics.source_up.set(1)
+            self.checked_at = wanted.checked_at or self.checked_at
+            self.error = wanted.problem
+            self._metrics.source_up.set(wanted.problem is None)
 
     def _look(self) -> None:
         wait, reported = _FIRST_WAIT, ""
@@ -130,7 +136,7 @@ class Models:
                 reported = ""
             except Exception as error:
                 # One line, once a problem: the looks go on for as long as it lasts.
-                problem = f"{type(error).__name__}: {_without_secrets(error)}"
+                problem = f"{type(error).__name__}: {without_secrets(error)}"
                 if problem != reported:
                     logger.error("No new model: %s", problem)
                 reported = problem
@@ -139,10 +145,12 @@ class Models:
 
     def _open(self, wanted: SourceModel) -> Recommender:
         bundle = open_bundle(wanted.folder)
-        recommender = Recommender(bundle, self._config)
-        without_rules = self._config.without_rules()  # rules leave products out, which the bundle's example has
-        verify_example(bundle, recommender if without_rules == self._config else Recommender(bundle, without_rules))
-        return recommender
+        if wanted.fingerprint not in ("", bundle.fingerprint):
+            raise BundleError(
+                f"{wanted.folder} should have a manifest of SHA-256 {wanted.fingerprint}. "
+                f"Received: {bundle.fingerprint}"
+            )
+        return prove(bundle, self._config)
 
     def _switch(self, model: LoadedModel) -> None:
         with self._lock:
@@ -150,7 +158,8 @@ class Models:
             if old:
                 old.retired = True
             unused = old is not None and not old.users
-        self._metrics.model.clear()
+        if old:
+            self._metrics.model.labels(old.name, old.source.version).set(0)
         self._metrics.model.labels(model.name, model.source.version).set(1)
         self._metrics.switches.inc()
         logger.info("Model %s, version %s, answers now", model.name, model.source.version)
@@ -166,7 +175,20 @@ class Models:
         try:
             self._source.release(source)
         except Exception as error:
-            logger.warning("Version %s could not be cleared away: %s", source.version, _without_secrets(error))
+            logger.warning("Version %s could not be cleared away: %s", source.version, without_secrets(error))
+
+
+def prove(bundle: Bundle, config: ServeConfig) -> Recommender:
+    """Opens a bundle's recommender and has it reproduce the bundle's example.
+
+    Raises:
+        BundleError: The bundle has no complete example.
+        RegistryError: The answer is not the trained network's.
+    """
+    recommender = Recommender(bundle, config)
+    without_rules = config.without_rules()  # rules leave products out, which the bundle's example has
+    verify_example(bundle, recommender if without_rules == config else Recommender(bundle, without_rules))
+    return recommender
 
 
 def verify_example(bundle: Bundle, recommender: Recommender) -> None:
@@ -191,10 +213,11 @@ def verify_example(bundle: Bundle, recommender: Recommender) -> None:
     )
 
 
-def _without_secrets(error: Exception) -> str:
+def without_secrets(error: Exception) -> str:
     """Text of an error, on one line, without the user and password that an address may hold."""
     return re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
 
 
-def _now() -> str:
+def now() -> str:
+    """Returns the time: ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
