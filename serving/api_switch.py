@@ -1,10 +1,11 @@
 """Keeps the model that answers, and switches to a new one without a dropped request."""
 
+import ctypes
 import logging
 import re
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from serving.recommender import Recommender
 logger = logging.getLogger("serving.api")
 
 _FIRST_WAIT = 1.0  # seconds; doubles as long as there is no model
+_GONE_SECONDS = 2.0  # after which nothing of a closed model is held any more
 
 
 @dataclass(eq=False)
@@ -170,12 +172,22 @@ class Models:
         # Graphs, tables and threads go with the last reference to the recommender.
         logger.info("Version %s is closed", source.version)
         self._release(source)
+        # Not at once: who calls this still holds the recommender.
+        later = threading.Timer(_GONE_SECONDS, give_memory_back)
+        later.daemon = True
+        later.start()
 
     def _release(self, source: SourceModel) -> None:
         try:
             self._source.release(source)
         except Exception as error:
             logger.warning("Version %s could not be cleared away: %s", source.version, without_secrets(error))
+
+
+def give_memory_back() -> None:
+    """Returns to the system what the closed model has left: glibc would keep it in pieces, some more at each switch."""
+    with suppress(AttributeError, OSError, TypeError):  # of another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def prove(bundle: Bundle, config: ServeConfig) -> Recommender:
