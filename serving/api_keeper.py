@@ -9,13 +9,13 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.api_looks import Looks, without_secrets
 from serving.api_metrics import Metrics
 from serving.api_source import STATE, ModelSource, SourceModel
-from serving.api_switch import now, prove, without_secrets
+from serving.api_switch import now, prove
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.config import ServeConfig
 
@@ -23,7 +23,6 @@ logger = logging.getLogger("serving.api")
 
 SOURCE_AWAY = "The source of models cannot be asked."
 REFUSED = "A new model was refused."
-_FIRST_WAIT = 1.0  # seconds; doubles as long as there is no model
 _KEPT = 2  # models: a worker may still be opening the one before the newest
 
 
@@ -50,22 +49,16 @@ class Keeper:
             seconds: Between looks for a new model.
         """
         self._source, self._config, self._metrics, self._folder = source, config, metrics, folder
-        self._seconds = seconds
         self._kept: list[_Kept] = []
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looks = Looks("keeper", self.refresh, lambda: bool(self._kept), seconds)
 
     def start(self) -> None:
         """Begins to look for models in the background."""
-        # Daemon: a registry that does not answer must not hold up a stop.
-        self._thread = threading.Thread(target=self._look, name="keeper", daemon=True)
-        self._thread.start()
+        self._looks.start()
 
     def stop(self) -> None:
         """Ends the looking, and waits for it a moment."""
-        self._stop.set()
-        if self._thread:
-            self._thread.join(5.0)  # it may be writing to the folder
+        self._looks.stop()
 
     def refresh(self) -> None:
         """Asks the source, and keeps its model if that is another one than the newest kept.
@@ -84,21 +77,6 @@ class Keeper:
             self._note(asked, REFUSED if refused else SOURCE_AWAY)
             raise
         self._note(asked, None)
-
-    def _look(self) -> None:
-        wait, reported = _FIRST_WAIT, ""
-        while not self._stop.is_set():
-            try:
-                self.refresh()
-                reported = ""
-            except Exception as error:
-                # One line, once a problem: the looks go on for as long as it lasts.
-                problem = f"{type(error).__name__}: {without_secrets(error)}"
-                if problem != reported:
-                    logger.error("No new model: %s", problem)
-                reported = problem
-            wait = self._seconds if self._kept else min(2 * wait, self._seconds)
-            self._stop.wait(wait)
 
     def _keep(self, wanted: SourceModel) -> None:
         try:

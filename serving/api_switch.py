@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import re
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from serving.api_looks import Looks, without_secrets
 from serving.api_metrics import Metrics
 from serving.api_source import ModelSource, SourceModel
 from serving.bundle import Bundle, BundleError, open_bundle
@@ -19,7 +19,6 @@ from serving.recommender import Recommender
 
 logger = logging.getLogger("serving.api")
 
-_FIRST_WAIT = 1.0  # seconds; doubles as long as there is no model
 _GONE_SECONDS = 2.0  # after which nothing of a closed model is held any more
 
 
@@ -68,25 +67,20 @@ class Models:
             metrics: Told of switches and failures.
             seconds: Between looks for a new model.
         """
-        self._source, self._config, self._metrics, self._seconds = source, config, metrics, seconds
+        self._source, self._config, self._metrics = source, config, metrics
         self._model: LoadedModel | None = None
         self._lock, self._refreshing = threading.Lock(), threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looks = Looks("models", self.refresh, lambda: self._model is not None, seconds)
         self.checked_at: str | None = None
         self.error: str | None = None  # for clients: holds no path
 
     def start(self) -> None:
         """Begins to look for models in the background."""
-        # Daemon: a registry that does not answer must not hold up a stop.
-        self._thread = threading.Thread(target=self._look, name="models", daemon=True)
-        self._thread.start()
+        self._looks.start()
 
     def stop(self) -> None:
         """Ends the looking, and waits for it a moment."""
-        self._stop.set()
-        if self._thread:
-            self._thread.join(2.0)
+        self._looks.stop()
 
     @contextmanager
     def lease(self) -> Generator[LoadedModel | None]:
@@ -129,21 +123,6 @@ class Models:
             self.checked_at = wanted.checked_at or self.checked_at
             self.error = wanted.problem
             self._metrics.source_up.set(wanted.problem is None)
-
-    def _look(self) -> None:
-        wait, reported = _FIRST_WAIT, ""
-        while not self._stop.is_set():
-            try:
-                self.refresh()
-                reported = ""
-            except Exception as error:
-                # One line, once a problem: the looks go on for as long as it lasts.
-                problem = f"{type(error).__name__}: {without_secrets(error)}"
-                if problem != reported:
-                    logger.error("No new model: %s", problem)
-                reported = problem
-            wait = self._seconds if self._model else min(2 * wait, self._seconds)
-            self._stop.wait(wait)
 
     def _open(self, wanted: SourceModel) -> Recommender:
         bundle = open_bundle(wanted.folder)
@@ -223,11 +202,6 @@ def verify_example(bundle: Bundle, recommender: Recommender) -> None:
     check_example(
         [{"itemIds": answer.item_ids, "preds": answer.scores}], expected, recommender.config.example_tolerance
     )
-
-
-def without_secrets(error: Exception) -> str:
-    """Text of an error, on one line, without the user and password that an address may hold."""
-    return re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
 
 
 def now() -> str:

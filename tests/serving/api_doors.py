@@ -18,6 +18,21 @@ TOKEN = "a-token-of-the-shop-0123456789"
 SECRET = "ann.shopper@example.com"
 
 
+class Source:
+    """Names whatever model the test wants next; an exception is raised."""
+
+    def __init__(self, wanted) -> None:
+        self.wanted, self.released = wanted, []
+
+    def current(self):
+        if isinstance(self.wanted, Exception):
+            raise self.wanted
+        return self.wanted
+
+    def release(self, model):
+        self.released.append(model.version)
+
+
 class Door:
     def __init__(self, client: TestClient, folder: Path) -> None:
         self.client, self.folder = client, folder

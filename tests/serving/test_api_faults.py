@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from api_doors import SECRET, open_door
+from api_doors import SECRET, Source, open_door
 from fake_bundle import BIAS, T0, build_fake_bundle
 from starlette.requests import Request
 
@@ -29,21 +29,6 @@ from serving.recommender import Recommender
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EVENTS = {"user_interactions": {"shirt": {"timestamp": T0}}}
-
-
-class Source:
-    """Names whatever model the test wants next; an exception is raised."""
-
-    def __init__(self, wanted) -> None:
-        self.wanted, self.released = wanted, []
-
-    def current(self):
-        if isinstance(self.wanted, Exception):
-            raise self.wanted
-        return self.wanted
-
-    def release(self, model):
-        self.released.append(model.version)
 
 
 @pytest.fixture(scope="module")

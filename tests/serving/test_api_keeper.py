@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from api_doors import open_door
+from api_doors import Source, open_door
 from fake_bundle import BIAS, T0, build_fake_bundle, seal
 
 from serving.api_keeper import REFUSED, SOURCE_AWAY, Keeper
@@ -27,21 +27,6 @@ from serving.recommender import Recommender
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EVENTS = {"user_interactions": {"shirt": {"timestamp": T0}}}
-
-
-class Source:
-    """Names whatever model the test wants next; an exception is raised."""
-
-    def __init__(self, wanted):
-        self.wanted, self.released = wanted, []
-
-    def current(self):
-        if isinstance(self.wanted, Exception):
-            raise self.wanted
-        return self.wanted
-
-    def release(self, model):
-        self.released.append(model.version)
 
 
 def other(folder):
