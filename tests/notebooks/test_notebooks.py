@@ -56,7 +56,7 @@ def workflow(tmp_path_factory) -> dict[str, Any]:
         "USERS": 150,
         "DAYS": 45,
         "EPOCHS": 1,
-        "GATE": {"baseline_margin": -1.0, "latency_p95_ms": 60_000.0},
+        "GATE": {"baseline_margin": -10.0, "latency_p95_ms": 60_000.0},
     }
     before = last_changes()
     with pytest.MonkeyPatch.context() as patch:

@@ -88,7 +88,7 @@ def test_report_as_document_markdown_and_tags():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"latency_p95_ms": 0.0}, {"confidence": 1.0}, {"champion_margin": -2.0}, {"margin": 0.1}]
+    "wrong", [{"latency_p95_ms": 0.0}, {"confidence": 1.0}, {"champion_margin": -11.0}, {"margin": 0.1}]
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(ValidationError):
