@@ -37,8 +37,8 @@ run: $(STAMP)  ## The whole workflow: notebooks 01 to 06, ending with a register
 bench: $(STAMP)  ## Measure speed against recommenders, 20 minutes; writes docs/benchmarks.* (ARGS="--only serving")
 	@$(RUN) -m scripts.ml.benchmark $(ARGS)
 
-test: $(STAMP)  ## All tests, fast ones first (ARGS="-m 'not slow'" leaves the slow ones out)
-	@$(RUN) -m pytest $(ARGS)
+test: $(STAMP)  ## All tests, in two processes (ARGS="-m 'not slow'" leaves the slow ones out)
+	@$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP)  ## Style, types, and the direction of imports between the folders
 	@$(RUN) -m ruff check .

@@ -19,8 +19,12 @@ def require(condition: object, what: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the tests marked `slow` last, so that a mistake shows soon."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Runs the tests marked `slow` last, so that a mistake shows soon; first where processes share the tests.
+
+    There, none should be left with a long one when the others have ended.
+    """
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None) != shared)
 
 
 HMAC_SECRET = "a-secret-of-the-shop-0123456789abcdef"

@@ -4,10 +4,11 @@
 
 INPUT is Parquet (a file, or a folder as `score_inventory` writes it) or JSON lines with `userId` and `itemIds` (product
 GIDs, best first, as the registered model answers). The metaobjects' handles are HMACs of the user ids, made with
-SLIREC_HMAC_SECRET; their definition is made where it is missing, readable by the storefront. A product that the shop no longer has is left out, and the next one of the list
-takes its place; that none of the products is there is an error. Writing goes by handle, so the command may be stopped
-and repeated at any point. Two at a time for one shop disturb each other: the later one ends the earlier one's bulk
-operation, since it cannot tell it from one that a killed command has left behind.
+SLIREC_HMAC_SECRET; their definition is made where it is missing, readable by the storefront. A product that the shop no
+longer has is left out, and the next one of the list takes its place; that none of the products is there is an error.
+Writing goes by handle, so the command may be stopped and repeated at any point. Two at a time for one shop disturb each
+other: the later one ends the earlier one's bulk operation, since it cannot tell it from one that a killed command has
+left behind.
 """
 
 import argparse
