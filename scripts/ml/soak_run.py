@@ -134,11 +134,14 @@ class _Soak:
                 (0.62, "the registry comes back", self.back),
                 (0.75, "the first champion is switched in again", self.switch),
             ]
-        memory = Memory(self.begin)
         with (
             ThreadPoolExecutor(1) as actions,  # one after the other, should one take longer than planned
             _loading(folder / "cases.json", output, self.server.url, self.plan.rate, seconds) as load,
         ):
+            while load.poll() is None and not output.exists():  # locust takes seconds to start
+                time.sleep(0.05)
+            self.begin = time.monotonic()
+            memory = Memory(self.begin)
             while load.poll() is None:
                 time.sleep(1.0)
                 passed = time.monotonic() - self.begin
