@@ -15,8 +15,9 @@ from pathlib import Path
 from serving.api_looks import Looks, without_secrets
 from serving.api_metrics import Metrics
 from serving.api_source import STATE, ModelSource, SourceModel
-from serving.api_switch import now, prove
+from serving.api_switch import prove
 from serving.bundle import Bundle, BundleError, open_bundle
+from serving.clock import utc_now
 from serving.config import ServeConfig
 
 logger = logging.getLogger("serving.api")
@@ -66,7 +67,7 @@ class Keeper:
         Raises:
             Exception: The source or its model failed; the newest kept model stays, and the note says what failed.
         """
-        asked, wanted = now(), None
+        asked, wanted = utc_now(), None
         try:
             wanted = self._source.current()
             if not self._kept or self._kept[-1].model.version != wanted.version:

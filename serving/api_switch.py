@@ -6,7 +6,6 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from serving.api_looks import Looks, without_secrets
@@ -14,6 +13,7 @@ from serving.api_metrics import Metrics
 from serving.api_source import ModelSource, SourceModel
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import check_example
+from serving.clock import utc_now
 from serving.config import ServeConfig
 from serving.recommender import Recommender
 
@@ -106,12 +106,12 @@ class Models:
             Exception: The source or its model failed; the model that answers stays.
         """
         with self._refreshing:
-            self.checked_at = now()
+            self.checked_at = utc_now()
             wanted: SourceModel | None = None
             try:
                 wanted = self._source.current()
                 if self._model is None or not self._model.is_of(wanted):
-                    self._switch(LoadedModel(wanted, self._open(wanted), now()))
+                    self._switch(LoadedModel(wanted, self._open(wanted), utc_now()))
             except Exception as error:
                 refused = wanted is not None or isinstance(error, BundleError)
                 self.error = "A new model was refused." if refused else "The source of models cannot be asked."
@@ -202,8 +202,3 @@ def verify_example(bundle: Bundle, recommender: Recommender) -> None:
     check_example(
         [{"itemIds": answer.item_ids, "preds": answer.scores}], expected, recommender.config.example_tolerance
     )
-
-
-def now() -> str:
-    """Returns the time: ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

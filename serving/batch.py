@@ -140,22 +140,20 @@ def score_locally(recommender: Recommender, shoppers: Path, options: Options) ->
             rows: list[tuple[Any, ...]] = list(
                 zip(*(chunk.column(name).to_pylist() for name in SHOPPERS.names), strict=True)
             )
-            answers = _ranked(recommender, [row[1:] for row in rows], options)
+            asking = [(user, items, timestamps) for _, user, items, timestamps in rows]
+            answers = _ranked(recommender, asking, options)
             columns = zip(*(_scored(row, answer) for row, answer in zip(rows, answers, strict=True)), strict=True)
             arrays = [pa.array(column, kind.type) for column, kind in zip(columns, SCORED, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=SCORED)
 
 
 def _ranked(
-    recommender: Recommender, shoppers: list[tuple[Any, ...]], options: Options
+    recommender: Recommender, shoppers: list[tuple[Any, Any, Any]], options: Options
 ) -> list[Recommendation | RequestError]:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return recommender.recommend_batch(
-                [(user, items, timestamps) for user, items, timestamps in shoppers],
-                k=options.k,
-                recommend_seen=options.recommend_seen,
-                now=options.now,
+                shoppers, k=options.k, recommend_seen=options.recommend_seen, now=options.now
             )
         except RequestError as error:
             raise BatchError(str(error)) from None

@@ -8,12 +8,12 @@ refuses an alias to a version that it does not have.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError
+from serving.clock import utc_now
 from serving.config import ServeConfig
 from serving.gate import GateReport
 
@@ -110,9 +110,9 @@ def move_back(client: Client, name: str, alias: str) -> tuple[RegisteredVersion,
         if target in existing and target != held:
             client.set_registered_model_alias(name, alias, target)
             client.set_registered_model_tag(name, _tag(alias), " ".join(former))
-            _set_tags(client, name, target, {"restored_at": _now()})
+            _set_tags(client, name, target, {"restored_at": utc_now()})
             if held is not None:
-                _set_tags(client, name, held, {"rolled_back_at": _now()})
+                _set_tags(client, name, held, {"rolled_back_at": utc_now()})
             return _registered(client, name, target), held
     raise RegistryError(
         f"{name!r} should have a former {alias!r} to go back to. Received: none that is still in the registry"
@@ -143,7 +143,7 @@ def apply_report(client: Client, report: GateReport, champion: str, challenger: 
         )
     tags = report.tags()
     if report.passed:
-        tags |= {"promoted_at": _now(), "previous_champion": held or "none"}
+        tags |= {"promoted_at": utc_now(), "previous_champion": held or "none"}
     client.update_model_version(name, number, report.markdown()[:_LONGEST_DESCRIPTION])
     _set_tags(client, name, number, tags)
     if not report.passed:
@@ -180,7 +180,3 @@ def _former(client: Client, name: str, alias: str) -> list[str]:
 def _set_tags(client: Client, name: str, number: str, tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         client.set_model_version_tag(name, number, key, value)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,9 +16,9 @@ from typing import Any
 
 import polars as pl
 
+from scripts.ml.import_kinds import WEIGHTS, add_options, checked_weights, parse_weights
 from scripts.ml.import_lookup import with_products
-from scripts.ml.import_snowplow import WEIGHTS
-from scripts.ml.import_table import parse_pairs, write_table
+from scripts.ml.import_table import write_table
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.event_columns import BASKET, KIND, KINDS, WEIGHT
 from training.data.interactions import InteractionsError, read_interactions
@@ -53,8 +53,7 @@ def join_interactions(
     """
     if not sources:
         raise InteractionsError("`sources` should be at least one table of interactions. Received: none")
-    if unknown := sorted(set(weights or {}) - set(KINDS)):
-        raise ValueError(f"`weights` should be of {', '.join(KINDS)}. Received: {', '.join(unknown)}")
+    own_weights = checked_weights(weights)
     for source in sources:
         with_reason(source)  # says which column is missing
     types: dict[Any, Any] = {
@@ -92,7 +91,7 @@ def join_interactions(
     }
     moment = pl.concat_str(pl.col(USER), pl.lit("@"), pl.col(TIMESTAMP).cast(pl.String))
     table = table.with_columns(
-        _weight(weights or {}).alias(WEIGHT),
+        _weight(own_weights).alias(WEIGHT),
         pl.coalesce(BASKET, pl.when(pl.col(KIND) == KINDS[-1]).then(moment)).alias(BASKET),
     ).sort(TIMESTAMP, maintain_order=True)
     order = dict.fromkeys((*INTERACTION_COLUMNS, KIND, WEIGHT, BASKET, *table.columns))
@@ -122,9 +121,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m scripts.ml.import_joined", description="Join interactions of several sources."
     )
     parser.add_argument("sources", nargs="+", type=Path, help=".parquet or .tsv; the orders before the clicks")
-    parser.add_argument("--output", required=True, type=Path, help=".parquet, or anything else for text without kinds")
-    parser.add_argument("--inventory", type=Path, help="snapshot: handles, categories; other products are dropped")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="KIND=NUMBER", help="of view, cart and purchase")
+    add_options(parser)
     return parser
 
 
@@ -132,11 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 1 with one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        weights = {kind: float(number) for kind, number in parse_pairs(arguments.weights, "--weights").items()}
         interactions, report = join_interactions(
             [read_source(path) for path in arguments.sources],
             inventory=load_inventory(arguments.inventory) if arguments.inventory else None,
-            weights=weights,
+            weights=parse_weights(arguments.weights),
         )
         write_table(interactions, arguments.output)
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:

@@ -24,6 +24,7 @@ from typing import IO, Any, Final, cast
 import polars as pl
 from tqdm import tqdm
 
+from scripts.ml.import_kinds import WEIGHTS, add_options, checked_weights, parse_weights
 from scripts.ml.import_lookup import lookup_table, with_products
 from scripts.ml.import_snowplow_events import (
     BOT_AGENT,
@@ -33,14 +34,13 @@ from scripts.ml.import_snowplow_events import (
     product_events,
     records_of,
 )
-from scripts.ml.import_table import parse_pairs, write_table
+from scripts.ml.import_table import write_table
 from training.data.columns import INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.event_columns import BASKET, KIND, KINDS, QUANTITY, SESSION, WEIGHT
 from training.data.interactions import InteractionsError
 from training.data.inventory import Inventory, load_inventory
 from training.data.report import DropCounter, ImportReport
 
-WEIGHTS: Final = {"view": 1.0, "cart": 3.0, "purchase": 5.0}  # a start; what is best is chosen on validation
 REPEAT_SECONDS: Final = 10
 SESSION_PAUSE: Final = 30 * 60
 USERS: Final = ("browser", "login")
@@ -81,8 +81,7 @@ def import_snowplow(
         raise ValueError(f"`user` should be one of {', '.join(USERS)}. Received: user = {user!r}")
     if repeat_seconds < 0:
         raise ValueError(f"`repeat_seconds` should not be negative. Received: repeat_seconds = {repeat_seconds}")
-    if unknown := sorted(set(weights or {}) - set(KINDS)):
-        raise ValueError(f"`weights` should be of {', '.join(KINDS)}. Received: {', '.join(unknown)}")
+    chosen = WEIGHTS | dict(checked_weights(weights))
     names = set(lookup_table(inventory)["name"]) if inventory else None
     events, unread = _events(lines, names)
     counter = DropCounter(events.height + sum(unread.values()))
@@ -104,7 +103,6 @@ def import_snowplow(
     repeated = since.is_not_null() & (since <= repeat_seconds * 1000)
     events = counter.keep(events, ~repeated, f"repeated within {repeat_seconds:g} s")
     notes = {kind: events.filter(pl.col(KIND) == kind).height for kind in KINDS}
-    chosen = WEIGHTS | dict(weights or {})
     result = _with_sessions(events).with_columns(
         pl.lit(1, pl.Int64).alias(LABEL),
         (pl.col("milliseconds") // 1000).alias(TIMESTAMP),
@@ -184,11 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m scripts.ml.import_snowplow", description="Import Snowplow's events as interactions."
     )
     parser.add_argument("events", nargs="+", type=Path, help="enriched TSV or raw JSON lines, also .gz")
-    parser.add_argument("--output", required=True, type=Path, help=".parquet, or anything else for text without kinds")
-    parser.add_argument("--inventory", type=Path, help="snapshot: handles, categories; other products are dropped")
+    add_options(parser)
     parser.add_argument("--user", choices=USERS, default=USERS[0], help="whose id (default: %(default)s)")
     parser.add_argument("--repeat-seconds", type=float, default=REPEAT_SECONDS, help="see above (default: %(default)s)")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="KIND=NUMBER", help="of view, cart and purchase")
     return parser
 
 
@@ -196,14 +192,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 1 with one line on stderr."""
     arguments = _parser().parse_args(argv)
     try:
-        weights = {kind: float(number) for kind, number in parse_pairs(arguments.weights, "--weights").items()}
         lines = (pair for path in arguments.events for pair in lines_of(path))
         interactions, report = import_snowplow(
             tqdm(lines, unit=" lines", unit_scale=True, desc="reading", delay=0.5),
             inventory=load_inventory(arguments.inventory) if arguments.inventory else None,
             user=arguments.user,
             repeat_seconds=arguments.repeat_seconds,
-            weights=weights,
+            weights=parse_weights(arguments.weights),
         )
         write_table(interactions, arguments.output)
     except (ValueError, OSError, EOFError, zlib.error, ImportError, pl.exceptions.PolarsError) as error:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from serving.batch import (
 )
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError
+from serving.clock import utc_now
 from serving.config import DEFAULT_CONFIG_PATH, ConfigError, ServeConfig, load_config
 from serving.recommender import Recommender
 
@@ -96,11 +96,12 @@ def score_inventory(
     config, options = config or ServeConfig(), options or Options()
     with ExitStack() as stack:
         folder, work = stack.enter_context(result_folder(output))
-        model = None
         if bundle is None:
             fetched = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-")))
             model = fetch_registered(config, fetched, name)
-        opened = open_bundle(bundle) if bundle is not None else _bundle(model)
+            opened = model.bundle
+        else:
+            model, opened = None, open_bundle(bundle)
         started = time.perf_counter()
         count, rejected = _stage(shoppers, opened, work, stack)
         session = stack.enter_context(spark(master)) if engine == "spark" else None
@@ -124,11 +125,6 @@ def score_inventory(
     return outcome
 
 
-def _bundle(model: BatchModel | None) -> Bundle:
-    assert model is not None
-    return model.bundle
-
-
 def _stage(shoppers: Path | None, bundle: Bundle, work: Path, stack: ExitStack) -> tuple[int, Iterator[Rejection]]:
     staged = work / "shoppers.parquet"
     if shoppers is None:
@@ -150,7 +146,7 @@ def _summary(
         "k": options.k,
         "recommend_seen": options.recommend_seen,
         "now": options.now,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished_at": utc_now(),
         "seconds": round(outcome.seconds, 1),
         "failed_attempts": outcome.failed_attempts,
     }

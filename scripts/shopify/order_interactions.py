@@ -4,12 +4,12 @@ from typing import Final
 
 import polars as pl
 
-from scripts.shopify.order_lines import LINE, ORDER, PRODUCT, PRODUCT_TYPE, QUANTITY
+from scripts.shopify.order_lines import LINE, ORDER, PRODUCT, PRODUCT_TYPE
 from scripts.shopify.texts import one_line
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
+from training.data.event_columns import KIND, QUANTITY
 from training.data.inventory import UNCATEGORIZED, Inventory
 
-KIND: Final = "kind"
 PURCHASE: Final = "purchase"
 
 

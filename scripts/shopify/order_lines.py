@@ -15,12 +15,12 @@ import polars as pl
 from scripts.shopify.shopper_ids import ShopperIds
 from scripts.shopify.texts import gid_number
 from training.data.columns import ITEM, TIMESTAMP, USER
+from training.data.event_columns import QUANTITY
 
 ORDER: Final = "order"
 PRODUCT: Final = "product"
 PRODUCT_TYPE: Final = "product_type"
 LINE: Final = "line"
-QUANTITY: Final = "quantity"
 
 # Texts that repeat on many rows are held once each, so that a row takes some 80 bytes.
 ROW_SCHEMA: Final = pl.Schema(

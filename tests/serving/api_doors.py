@@ -1,6 +1,7 @@
 """An open HTTP door for the tests, and the check that every refusal has to pass."""
 
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from serving.api_source import BundleSource
 
 TOKEN = "a-token-of-the-shop-0123456789"
 SECRET = "ann.shopper@example.com"
+
+
+def wait_for(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 class Source:

@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from api_doors import SECRET, Source, open_door
+from api_doors import SECRET, Source, open_door, wait_for
 from fake_bundle import BIAS, T0, build_fake_bundle
 from starlette.requests import Request
 
@@ -53,13 +52,6 @@ def _other(folder):
     path.write_text(json.dumps(example | {"itemIds": answer.item_ids, "preds": answer.scores}))
     seal(folder)
     return folder
-
-
-def wait_for(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.fixture

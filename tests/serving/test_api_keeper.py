@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from api_doors import Source, open_door
+from api_doors import Source, open_door, wait_for
 from fake_bundle import BIAS, T0, build_fake_bundle, seal
 
 from serving.api_keeper import REFUSED, SOURCE_AWAY, Keeper
@@ -130,7 +129,7 @@ def served(bundles, tmp_path):
     with log.open("w") as stream:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream)
     try:
-        wait_for(lambda: process.poll() is not None or "running on" in log.read_text())
+        wait_for(lambda: process.poll() is not None or "running on" in log.read_text(), 60)
         yield process, re.search(r"http://127\.0\.0\.1:\d+", log.read_text())[0], folder
     finally:
         for child in psutil.Process(process.pid).children() if process.poll() is None else []:
@@ -138,13 +137,6 @@ def served(bundles, tmp_path):
                 child.kill()
         process.kill()
         process.wait()
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def ask(url, body=EVENTS, path="/recommendations"):
@@ -162,13 +154,13 @@ def test_a_killed_worker_is_replaced_and_clients_wait_meanwhile(served):
     expected = ask(url)  # sent while the first worker starts, too
     (worker,) = workers(process)
     shutil.rmtree(folder)  # the source has nothing any more
-    wait_for(lambda: json.loads(ask(url, None, "/model"))["source"]["error"] == REFUSED)  # a folder that is none
+    wait_for(lambda: json.loads(ask(url, None, "/model"))["source"]["error"] == REFUSED, 60)  # a folder that is none
     worker.kill()
     worker.wait(20)
     assert ask(url) == expected
     assert [child.pid for child in workers(process)] != [worker.pid]
     figures = ask(url, None, "/metrics").decode()
-    wait_for(lambda: "slirec_api_in_flight 1.0" in ask(url, None, "/metrics").decode())  # this one
+    wait_for(lambda: "slirec_api_in_flight 1.0" in ask(url, None, "/metrics").decode(), 60)  # this one
     assert 'requests_total{method="POST",route="/recommendations",status="200"} 2.0' in figures  # of both workers
     assert "slirec_api_source_up 0.0" in figures
     process.send_signal(signal.SIGTERM)

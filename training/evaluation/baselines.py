@@ -19,9 +19,9 @@ from training.evaluation.histories import earlier_events, history_matrix, traini
 from training.evaluation.item_models import SAR_SIMILARITIES, Ease, SarItemKnn, gram_matrix, sar_similarity
 from training.evaluation.metrics import FloatArray
 from training.evaluation.protocol import Seen
+from training.evaluation.purchases import SECONDS_PER_DAY
 from training.evaluation.tuning import Baseline, tune, tuning_rows
 
-SECONDS_PER_DAY: Final = 86_400
 TINY: Final = 1e-6  # weight of a back-off that only breaks ties
 
 # Grids; the first value of each is the default where there is nothing to tune on.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.evaluation.metrics import Metric, Ranks
+from training.evaluation.metrics import FloatArray, Metric, Ranks
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,27 @@ def paired_bootstrap(
             for start in range(0, samples, chunk)
         ]
     )  # (samples, 2)
-    ends = ((1 - level) / 2, (1 + level) / 2)
     mean_a, mean_b = (float(value) for value in values.mean(axis=0))
-    low, high = (float(value) for value in np.quantile(means[:, 0] - means[:, 1], ends))
-    if mean_b == 0 or (means[:, 1] == 0).any():
+    return lead_of(mean_a, mean_b, means[:, 0], means[:, 1], level)
+
+
+def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Returns the percentile interval of (samples,) values with this coverage."""
+    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def lead_of(mean_a: float, mean_b: float, means_a: FloatArray, means_b: FloatArray, level: float = 0.95) -> Lead:
+    """Returns the lead of a over b.
+
+    Args:
+        mean_a: Mean of a.
+        mean_b: Mean of b.
+        means_a: (samples,) means of a over resamples.
+        means_b: (samples,) means of b over the same resamples.
+        level: Coverage of the intervals.
+    """
+    low, high = interval(means_a - means_b, level)
+    if mean_b == 0 or (means_b == 0).any():
         return Lead(mean_a - mean_b, low, high, None, None, None)
-    relative_low, relative_high = (float(value) for value in np.quantile(means[:, 0] / means[:, 1] - 1, ends))
-    return Lead(mean_a - mean_b, low, high, mean_a / mean_b - 1, relative_low, relative_high)
+    return Lead(mean_a - mean_b, low, high, mean_a / mean_b - 1, *interval(means_a / means_b - 1, level))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.evaluation.bootstrap import Lead
+from training.evaluation.bootstrap import Lead, interval, lead_of
 from training.evaluation.future import (
     DAYS,
     METRICS,
@@ -69,18 +69,6 @@ def bootstrap_means(
     return {name: means[:, place] for place, name in enumerate(values)}
 
 
-def _interval(means: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return float(low), float(high)
-
-
-def _lead(mean: float, other: float, means: NDArray[np.float64], others: NDArray[np.float64]) -> Lead:
-    low, high = _interval(means - others)
-    if other == 0 or (others == 0).any():
-        return Lead(mean - other, low, high, None, None, None)
-    return Lead(mean - other, low, high, mean / other - 1, *_interval(means / others - 1))
-
-
 @dataclass(frozen=True, eq=False)
 class MethodResult:
     """Figures of one method in one view.
@@ -130,7 +118,7 @@ class FutureReport:
         """Returns the paired lead of one method over another in a metric."""
         pair = {name: self.results[view][name].outcome.values[metric] for name in (method, other)}
         means = bootstrap_means(pair, rng)
-        return _lead(float(pair[method].mean()), float(pair[other].mean()), means[method], means[other])
+        return lead_of(float(pair[method].mean()), float(pair[other].mean()), means[method], means[other])
 
     def document(self) -> dict[str, Any]:
         """Returns what the JSON file holds."""
@@ -303,8 +291,8 @@ def _results(
             settings=chosen[name].ranker.settings,
             validation=chosen[name].value,
             means=means[name],
-            intervals={metric: _interval(resampled[f"{name}\n{metric}"]) for metric in METRICS},
-            lead=_lead(means[name][PRIMARY], means[reference][PRIMARY], resampled[f"{name}\n{PRIMARY}"], base),
+            intervals={metric: interval(resampled[f"{name}\n{metric}"], LEVEL) for metric in METRICS},
+            lead=lead_of(means[name][PRIMARY], means[reference][PRIMARY], resampled[f"{name}\n{PRIMARY}"], base),
             outcome=outcome,
         )
         for name, outcome in outcomes.items()

@@ -14,8 +14,8 @@ from scipy import sparse
 from training.data.sequences import EncodedSequences
 from training.evaluation.histories import earlier_events, history_matrix, training_events
 from training.evaluation.metrics import FloatArray
+from training.evaluation.purchases import SECONDS_PER_DAY
 
-SECONDS_PER_DAY: Final = 86_400
 SAR_SIMILARITIES: Final = ("jaccard", "cosine", "lift")  # SAR's name of the measure
 _MEASURES: Final = {"jaccard": jaccard, "cosine": cosine_similarity, "lift": lift}
 
