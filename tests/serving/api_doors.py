@@ -23,7 +23,7 @@ def wait_for(condition, seconds=20.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.005)
+        time.sleep(0.02)  # some conditions are requests, which a server limits
 
 
 class Source:
