@@ -6,14 +6,8 @@ from future_data import CUT, DAY, lines, made_up
 
 from training.evaluation.future_rankers import Blend, EaseRanker, OwnFrequency, Popularity
 from training.evaluation.purchases import Purchases, history_before
-from training.models.rank_graphs import (
-    EasePart,
-    GraphPart,
-    OwnFrequencyPart,
-    PopularityPart,
-    rank_graph,
-    ranker_document,
-)
+from training.models.rank_graphs import rank_graph, ranker_document
+from training.models.rank_parts import EasePart, GraphPart, OwnFrequencyPart, PopularityPart
 from training.models.rank_session import RankSession, ShopperEvents, score_users
 
 LOWEST = np.finfo(np.float32).min
@@ -72,8 +66,8 @@ def test_decay_in_days_and_unknown_products(history):
     by_basket = rank_graph([OwnFrequencyPart.fit(history, 1.0)])
     scores = RankSession(by_basket).score(items, times, 6 * DAY).astype(np.float64)
     np.testing.assert_allclose(1 / (1 + np.exp(-scores[[3, 5]])), [1 / 4 / 2.75, 1 / 2.75], rtol=1e-3)
-    for graph in (graph, by_basket):
-        nobody = RankSession(graph).score(np.zeros(1), np.zeros(1), 0)
+    for each in (graph, by_basket):
+        nobody = RankSession(each).score(np.zeros(1), np.zeros(1), 0)
         assert nobody[0] == LOWEST < nobody[1:].min() and np.isfinite(nobody).all()
         assert (np.argsort(-nobody[1:])[:3] == np.argsort(-history.popularity(), kind="stable")[:3]).all()
 
