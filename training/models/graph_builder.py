@@ -18,8 +18,9 @@ Layer = tuple[NDArray[np.float32], NDArray[np.float32], str]  # kernel, bias, ac
 class GraphBuilder:
     """Collects inputs, nodes and outputs; values are passed about by name."""
 
-    def __init__(self, name: str, prefix: str = ""):
+    def __init__(self, name: str, prefix: str = "", opset: int = OPSET):
         self.name = name
+        self._opset = opset
         self._prefix = prefix
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
@@ -31,13 +32,13 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def output(self, name: str, shape: Sequence[int | str], value: str) -> str:
-        """Makes `value`, the result of the node added last, a float32 output called `name`."""
+    def output(self, name: str, shape: Sequence[int | str], value: str, dtype: int = onnx.TensorProto.FLOAT) -> str:
+        """Makes `value`, the result of the node added last, an output called `name`."""
         node = self._nodes[-1]
         if list(node.output) != [value]:
             raise ValueError(f"`value` should be the last node's result {list(node.output)}. Received: {value!r}")
         node.output[0] = name
-        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def constant(self, array: NDArray[Any]) -> str:
@@ -94,7 +95,7 @@ class GraphBuilder:
 
     def model(self) -> onnx.ModelProto:
         """Returns the checked graph."""
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self._opset)]
         model = helper.make_model(self._graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
         onnx.checker.check_model(model, full_check=True)
         return model
