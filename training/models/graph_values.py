@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Union
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from training.models.graph_builder import GraphBuilder
 
@@ -156,7 +157,7 @@ class Value:
         """Returns the different entries.
 
         Returns:
-            The entries, sorted; the first place of each; each original entry's number among them; how often each occurs.
+            The entries, sorted; the first place of each; the number of each original entry; how often each occurs.
         """
         names = self.graph.nodes("Unique", self.name, results=4, axis=0, sorted=1)
         first, inverse, count = (Value(self.graph, name, "int") for name in names[1:])
@@ -215,6 +216,30 @@ def segment_sums(values: Sequence[Value], segment: Value, count: Value) -> list[
     return [
         Value(graph, name) for name in graph.nodes("Split", flat.name, results=len(values), num_outputs=len(values))
     ]
+
+
+def ranges(starts: Value, stops: Value) -> tuple[Value, Value]:
+    """Returns the whole numbers from each start to before its stop, one range after the other.
+
+    Args:
+        starts: (P,) int.
+        stops: (P,) int, none below its start.
+
+    Returns:
+        The number of the range, 0 to P - 1, and the whole number: two int values of one length.
+    """
+    graph = starts.graph
+    zero, one = constant(graph, 0, "int"), constant(graph, 1, "int")
+    ends = (stops - starts).cumulated()
+    total = ends[-1]
+    length = (total + 1).op("Reshape", constant(graph, np.array([1]), "int"))
+    # Each end moves the entries after it on to the next range; ends that coincide do so several times.
+    marks = length.op("ConstantOfShape", kind="int", value=numpy_helper.from_array(np.zeros(1, np.int64)))
+    ones = (ends >= 0).cast("int")
+    number = marks.op("ScatterElements", ends, ones, axis=0, reduction="add").cumulated()
+    places = zero.op("Range", total, one)
+    number = number.op("Slice", constant(graph, np.array([0]), "int"), constant(graph, np.array([-1]), "int"))
+    return number, places - (ends - stops)[number]
 
 
 def segment_largest(value: Value, segment: Value, count: int, empty: float) -> Value:

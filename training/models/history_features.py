@@ -22,6 +22,7 @@ from training.models.graph_values import (
     Value,
     columns,
     constant,
+    ranges,
     segment_largest,
     segment_sums,
     side_by_side,
@@ -99,7 +100,7 @@ def build_features(graph: GraphBuilder, tables: HistoryTables, days: int) -> Fea
     known, ago = (item > 0).number, (total - 1 - (key - item * total)).number
     events = _Events(item, known, age[place], ago, pairs, start, count, pair, total.number)
     seen, raw = _seen(events, constant(graph, tables.gap), days)
-    dense = _neighbours(events, raw, tables)
+    dense = _ease(events, raw, tables)
     for name in tables.groups:
         of_seen, of_all = _group(events, raw, tables, name)
         seen, dense = {**seen, **of_seen}, {**dense, **of_all}
@@ -158,14 +159,17 @@ def _seen(events: _Events, item_gap: Value, days: int) -> tuple[dict[str, Value]
     return seen, raw
 
 
-def _neighbours(events: _Events, raw: Mapping[str, Value], tables: HistoryTables) -> dict[str, Value]:
+def _ease(events: _Events, raw: Mapping[str, Value], tables: HistoryTables) -> dict[str, Value]:
     """Returns EASE scores of all items, from the set of items and from recent amounts."""
-    graph = events.item.graph
-    ids, weights = constant(graph, tables.neighbours, "int"), constant(graph, tables.weights)
-    nothing = constant(graph, np.zeros(tables.num_items))
+    graph, starts = events.item.graph, constant(events.item.graph, tables.links.starts, "int")
+    first = starts[events.pairs]
+    number, link = ranges(first, starts[events.pairs + 1])
+    target = constant(graph, tables.links.targets, "int")[link]
+    weight = constant(graph, tables.links.weights)[link]
     amounts = {"EASE": events.known_pairs, "recent EASE": events.known_pairs * raw["decay"].at_most(4).sqrt()}
+    nothing = constant(graph, np.zeros(tables.num_items))
     return {
-        name: (nothing.op("ScatterElements", events.pairs, amount, axis=0)[ids] * weights).total(axis=1)
+        name: nothing.op("ScatterElements", target, amount[number] * weight, axis=0, reduction="add")
         for name, amount in amounts.items()
     }
 
