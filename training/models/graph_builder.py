@@ -32,13 +32,13 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def output(self, name: str, shape: Sequence[int | str], value: str) -> str:
-        """Makes `value`, the result of the node added last, a float32 output called `name`."""
+    def output(self, name: str, shape: Sequence[int | str], value: str, dtype: int = onnx.TensorProto.FLOAT) -> str:
+        """Makes `value`, the result of the node added last, an output called `name`."""
         node = self._nodes[-1]
         if list(node.output) != [value]:
             raise ValueError(f"`value` should be the last node's result {list(node.output)}. Received: {value!r}")
         node.output[0] = name
-        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def constant(self, array: NDArray[Any]) -> str:

@@ -129,6 +129,7 @@ def score_users(
     users: IntArray,
     now: int,
     on_user: Callable[[int], Any] | None = None,
+    length: int = HISTORY_LENGTH,
 ) -> Scores:
     """Returns (len(users), I) float32 scores of the history's items, the unknown product left out.
 
@@ -138,11 +139,12 @@ def score_users(
         users: Shoppers, as indices of the history.
         now: Moment of the request, seconds UTC.
         on_user: Called with 1 after each shopper.
+        length: Latest events of a shopper that are read.
     """
     events = ShopperEvents.of(history) if isinstance(history, History) else history
     rows: list[Scores] = []
     for user in users:
-        rows.append(session.score(*events.of_user(int(user)), now)[1:])
+        rows.append(session.score(*events.of_user(int(user), length), now)[1:])
         if on_user is not None:
             on_user(1)
     return np.stack(rows) if rows else np.zeros((0, 0), np.float32)
