@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,9 @@ from training.config import TrainingConfig
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.files import atomic_folder, sha256_of, write_json
-from training.models.arrays import named_variables, save_arrays
-from training.models.onnx_graphs import export_graphs
-from training.models.slirec import SliRec
+
+if TYPE_CHECKING:
+    from training.models.slirec import SliRec
 
 FORMAT_VERSION = 4
 EXAMPLE_K = 16
@@ -26,7 +26,7 @@ LIBRARIES = ("tensorflow", "keras", "onnx", "numpy", "pandas", "pyarrow", "narwh
 
 
 def export_bundle(
-    model: SliRec,
+    model: "SliRec",
     dataset: EncodedSequences,
     inventory: Inventory,
     config: TrainingConfig,
@@ -49,6 +49,10 @@ def export_bundle(
     Raises:
         ValueError: No product of the inventory occurs in the training data, or no shopper can serve as the example.
     """
+    # Here, because TensorFlow takes seconds to import: the tables below serve rankers without a network, too.
+    from training.models.arrays import named_variables, save_arrays
+    from training.models.onnx_graphs import export_graphs
+
     target = Path(folder)
     with atomic_folder(target) as temporary:
         catalogue = catalogue_table(dataset, inventory)
@@ -208,7 +212,7 @@ def example_answer(
 
 
 def make_example(
-    model: SliRec, dataset: EncodedSequences, catalogue: pa.Table, config: TrainingConfig
+    model: "SliRec", dataset: EncodedSequences, catalogue: pa.Table, config: TrainingConfig
 ) -> dict[str, Any]:
     """Returns a request, a real shopper's last three events, and its answer as Keras computes it.
 
@@ -232,7 +236,7 @@ def make_example(
 
 
 def _manifest(
-    model: SliRec,
+    model: "SliRec",
     dataset: EncodedSequences,
     num_products: int,
     config: TrainingConfig,

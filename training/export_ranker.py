@@ -126,9 +126,7 @@ def export_blend_bundle(
         ValueError: The network is of another data set, or the graph of another vocabulary.
     """
     source, target = Path(network), Path(folder)
-    manifest: dict[str, Any] = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
-    if (received := manifest.get("data_fingerprint")) != (expected := dataset.metadata["fingerprint"]):
-        raise ValueError(f"`network` should be a bundle of the data {expected}. Received: one of the data {received}")
+    manifest = manifest_of_network(source, dataset)
     session = _session(graph, dataset, history_length)
     with atomic_folder(target) as temporary:
         for name in manifest["sha256"]:
@@ -156,6 +154,21 @@ def export_blend_bundle(
         manifest["config"] = {**manifest["config"], "ranker": dict(ranker)}
         _seal(manifest, temporary)
     return target
+
+
+def manifest_of_network(network: Path, dataset: EncodedSequences) -> dict[str, Any]:
+    """Returns `bundle.json` of a network's bundle.
+
+    Raises:
+        ValueError: It was trained on another data set, whose ids mean other products.
+    """
+    manifest: dict[str, Any] = json.loads((network / MANIFEST).read_text(encoding="utf-8"))
+    if (received := manifest.get("data_fingerprint")) != (expected := dataset.metadata["fingerprint"]):
+        raise ValueError(
+            f"`network` should be a bundle of the data {expected[:12]}. Received: one of the data {str(received)[:12]}. "
+            "Fit on the folder of encoded sequences that the network was trained on"
+        )
+    return manifest
 
 
 def _session(graph: onnx.ModelProto, dataset: EncodedSequences, history_length: int) -> RankSession:

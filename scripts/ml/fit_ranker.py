@@ -25,7 +25,7 @@ from training.evaluation.future import DAYS, VIEWS
 from training.evaluation.histories import training_events
 from training.evaluation.purchases import IntArray, Purchases
 from training.export import catalogue_table
-from training.export_ranker import export_blend_bundle, export_ranker_bundle
+from training.export_ranker import export_blend_bundle, export_ranker_bundle, manifest_of_network
 from training.fit_rankers import BLEND, KINDS, LEARNED, document_of_report, fit_ranker, tuned_document
 from training.models.network_session import NetworkSession
 from training.models.rank_session import HISTORY_LENGTH, RankSession
@@ -108,6 +108,8 @@ def run(arguments: argparse.Namespace) -> Path:
     inventory = load_inventory(arguments.inventory)
     dataset = ranker_data(arguments.interactions, arguments.min_purchases)
     catalogue_table(dataset, inventory)  # a wrong inventory shows now, not after the fit
+    if arguments.network is not None:
+        manifest_of_network(arguments.network, dataset)
     document, metrics = ranker_of(arguments, dataset)
     kinds = {document["kind"], *(part["kind"] for part in document.get("parts") or [])}
     groups = item_groups(dataset, inventory, arguments.groups) if LEARNED in kinds else {}
