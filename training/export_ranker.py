@@ -142,7 +142,7 @@ def export_blend_bundle(
                 scores = NetworkSession(source).score(items, times, int(times[0]), now)
             else:
                 scores = session.score(items, times, now)
-            logits += part_of_blend(part, scores)
+            logits[1:] += part_of_blend(part, scores[1:])
         catalogue = pq.read_table(temporary / "catalogue.parquet")
         example = example_answer(dataset, catalogue, user, events, logits, recommend_seen=True)
         write_json(example, temporary / "example.json")
@@ -165,7 +165,7 @@ def manifest_of_network(network: Path, dataset: EncodedSequences) -> dict[str, A
     manifest: dict[str, Any] = json.loads((network / MANIFEST).read_text(encoding="utf-8"))
     if (received := manifest.get("data_fingerprint")) != (expected := dataset.metadata["fingerprint"]):
         raise ValueError(
-            f"`network` should be a bundle of the data {expected[:12]}. Received: one of the data {str(received)[:12]}. "
+            f"`network` should be a bundle of the data {expected[:12]}. Received: one of {str(received)[:12]}. "
             "Fit on the folder of encoded sequences that the network was trained on"
         )
     return manifest
