@@ -11,6 +11,7 @@ from theme_shop import Page
 from whole_loop import DAY, close_the_loop, over_http
 
 from scripts.shopify.dev_store import DevStore
+from scripts.shopify.dev_store.page_shop import recommended_products
 from scripts.shopify.marks import METAOBJECT_TYPE
 from scripts.shopify.shopper_ids import ShopperIds
 from serving.bundle import open_bundle
@@ -111,6 +112,9 @@ def test_order_click_and_metaobject_are_of_one_shopper(loop):
     gids = pl.read_parquet(loop.folder / "recommendations" / "*.parquet").filter(pl.col("userId") == loop.uid)
     assert json.loads(entry["fields"][0]["value"]) == gids["itemIds"].to_list()[0]
     assert over_http(loop.store, handle) == scored_for(loop, loop.uid)
+    products = recommended_products(loop.store, handle, first=3)
+    assert [product["id"] for product in products] == gids["itemIds"].to_list()[0][:3]
+    assert recommended_products(loop.store, "0" * 64) == []
 
 
 def test_whoever_has_no_account_is_a_shopper_of_their_own_and_a_crawler_is_none(loop):
