@@ -51,7 +51,7 @@ format: $(STAMP)  ## Format the code, and mend what the linter can mend
 	@$(RUN) -m ruff format .
 
 notebooks: $(STAMP)  ## Execute the notebooks in full and save their outputs in place, without machine paths
-	@$(RUN) -m scripts.ml.run_notebooks --in-place $(ARGS)
+	@$(RUN) -m scripts.ml.run_notebooks --in-place --all $(ARGS)
 
 lab: $(STAMP)  ## Open JupyterLab on the notebooks
 	@$(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks $(ARGS)
