@@ -1,7 +1,6 @@
 """A plot of what one shopper did, whichever source told of it."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import polars as pl
@@ -38,13 +37,13 @@ def shopper_timeline(
     events = interactions.filter(pl.col(USER) == user_id).sort(TIMESTAMP, maintain_order=True).tail(last)
     if events.is_empty():
         raise ValueError("`user_id` should be a shopper of the interactions. Received: one without events")
-    products = events[ITEM].unique(maintain_order=True).to_list()
+    products = [str(handle) for handle in events[ITEM].unique(maintain_order=True)]
     place = {handle: row for row, handle in enumerate(products)}
     figure, (axis,) = new_figure(9.0, 1.4 + 0.24 * len(products))
     for kind, mark in _MARKS.items():
         rows = events.filter(pl.col(KIND).eq_missing(pl.lit(kind, pl.String)))
-        times = [datetime.fromtimestamp(seconds, UTC) for seconds in rows[TIMESTAMP]]
-        if times:
+        times = rows[TIMESTAMP].to_numpy().astype("datetime64[s]")
+        if len(times):
             axis.plot(times, [place[handle] for handle in rows[ITEM]], ls="none", label=kind or "unknown", **mark)
     axis.set_yticks(range(len(products)), [(titles or {}).get(handle, handle) for handle in products])
     axis.invert_yaxis()
