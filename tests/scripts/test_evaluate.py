@@ -15,10 +15,13 @@ BASELINES = [
     "popularity",
     "recent popularity",
     "own frequency",
+    "own frequency, basket decay",
     "last-item Markov",
     "decayed Markov mix",
     "item-kNN (SAR)",
     "EASE",
+    "TIFU-kNN",
+    "own frequency, basket decay + EASE",
 ]
 PNG = b"\x89PNG"
 
