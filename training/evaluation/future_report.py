@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.evaluation.bootstrap import Lead, interval, lead_of
+from training.evaluation.bootstrap import SAMPLES, Lead, bootstrap_means, interval, lead_of
 from training.evaluation.future import (
     DAYS,
     METRICS,
@@ -27,46 +26,12 @@ from training.evaluation.future import (
 from training.evaluation.future_tuning import Choice, Method, simple_methods, tune_methods, validation_cut
 from training.evaluation.purchases import MIN_PURCHASES, Purchases
 
-SAMPLES: Final = 2000
 LEVEL: Final = 0.95
 TARGET_TITLES: Final[Mapping[Target, str]] = {
     "window": "all items of the next {days} days",
     "next_basket": "the next basket within {days} days",
     "next_item": "the next item within {days} days",
 }
-
-
-def bootstrap_means(
-    values: Mapping[str, NDArray[np.float64]], rng: np.random.Generator, samples: int = SAMPLES
-) -> dict[str, NDArray[np.float64]]:
-    """Returns the mean of each array over the same resamples of shoppers, so that differences are paired.
-
-    Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 13; paired as in Sakai, SIGIR 2006.
-
-    Args:
-        values: Name to (N,) values of the same shoppers.
-        rng: Source of the resamples.
-        samples: Number of resamples.
-
-    Returns:
-        Name to (samples,) means.
-
-    Raises:
-        ValueError: If the arrays are not of one length, at least 1.
-    """
-    lengths = {len(value) for value in values.values()}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"`values` should be of the same shoppers, at least one. Received: lengths {sorted(lengths)}")
-    count = lengths.pop()
-    table = np.stack(list(values.values()), axis=1)  # (N, M)
-    chunk = max(1, 4_000_000 // count)
-    means = np.concatenate(
-        [
-            rng.multinomial(count, np.full(count, 1 / count), size=min(chunk, samples - start)) @ table / count
-            for start in range(0, samples, chunk)
-        ]
-    )
-    return {name: means[:, place] for place, name in enumerate(values)}
 
 
 @dataclass(frozen=True, eq=False)
