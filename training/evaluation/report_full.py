@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.columns import CATEGORY_ID
 from training.data.sequences import EncodedSequences
-from training.evaluation.bootstrap import bootstrap_means, interval
+from training.evaluation.bootstrap import Lead, bootstrap_means, interval
 from training.evaluation.calibration import Curve
 from training.evaluation.histories import training_events
 from training.evaluation.metrics import TIE_RULE, FloatArray, hr_at_k, map_at_k, mrr
@@ -102,7 +102,7 @@ class FullReport:
         values = {name: row[PRIMARY] for name, row in report.metrics(protocol).items()}
         title = f"All methods, {PROTOCOL_TITLES[protocol].lower()}"
         blocks: list[Block] = [
-            Text(f"Verdict: {self.verdicts[protocol].text()}"),
+            *([] if protocol == self.protocol else [Text(self.verdicts[protocol].text())]),
             Table(["method", f"{PRIMARY} (95 % interval)", "HR@10", "MAP@12", "MRR"], rows),
             picture_of(model_comparison(values, baselines=report.baselines, title=title), title),
         ]
@@ -250,9 +250,24 @@ def variety_blocks(variety: Mapping[str, Variety], values: Mapping[str, float], 
     ]
 
 
+def lead_text(lead: Lead) -> str:
+    """Returns a lead with its interval, relative where it can be."""
+    if lead.relative is None or lead.relative_low is None or lead.relative_high is None:
+        return f"{lead.difference:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
+    return f"{lead.relative:+.1%} ({lead.relative_low:+.1%} to {lead.relative_high:+.1%})"
+
+
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Returns settings as words."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None) or "none"
+    return ", ".join(f"{name} {_value_text(value)}" for name, value in settings.items() if value is not None) or "none"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({settings_text(cast(Mapping[str, Any], value))})"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " and ".join(_value_text(each) for each in cast(Sequence[Any], value))
+    return str(value)
 
 
 def _others(report: Report, protocol: str, name: str) -> list[str]:

@@ -103,9 +103,8 @@ def _markdown(block: Block) -> str:
         case Bullets():
             return "\n".join(f"- {_markdown_text(item)}" for item in block.items)
         case Table():
-            lines = [block.header, ["---", *["---:"] * (len(block.header) - 1)], *block.rows]
-            cells = [line if place == 1 else [*map(_markdown_text, line)] for place, line in enumerate(lines)]
-            return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+            lines = [f"| {' | '.join(map(_markdown_text, line))} |" for line in (block.header, *block.rows)]
+            return "\n".join([lines[0], f"|---|{'---:|' * (len(block.header) - 1)}", *lines[1:]])
         case Picture():
             return f"Plot in the HTML file: {_markdown_text(block.text)}"
 

@@ -100,4 +100,5 @@ def segment_plot(groups: Sequence[Group], title: str, metric: str = "NDCG@10") -
 
 
 def _style(place: int) -> dict[str, Any]:
-    return {"color": CYCLE[place % len(CYCLE)], "marker": MARKERS[place % len(MARKERS)], "markersize": 5.5}
+    marker = MARKERS[(place + place // len(CYCLE)) % len(MARKERS)]  # a colour comes again with another marker
+    return {"color": CYCLE[place % len(CYCLE)], "marker": marker, "markersize": 5.5}
