@@ -84,7 +84,7 @@ def test_the_full_report(elsewhere, tmp_path, capsys):
     assert evaluate.main([*arguments, "--oracle", str(elsewhere / "interactions.oracle.npz")]) == 0
     document = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert document["deploy"] in BASELINES and document["protocol"] == "seen_out"  # as the service recommends
-    assert document["evaluation"] == read(out) and "oracle" in document["calibration"]
+    assert document["evaluation"] == read(out) and "popularity" in document["calibration"]
     said = f"Deploy {document['deploy']}."
     assert said in capsys.readouterr().out and said in (out / "report.md").read_text(encoding="utf-8")
     html = (out / "report.html").read_text(encoding="utf-8")
