@@ -25,6 +25,7 @@ from training.data.columns import (
     USER,
     USER_ID,
 )
+from training.data.spark import ROW_ORDER
 from training.data.validation import Frame, Hold, InteractionsError, usable, with_reason
 
 FEATURES: Final = {USER_ID: USER, ITEM_ID: ITEM, CATEGORY_ID: CATEGORY}  # encoded column -> column of interactions
@@ -67,6 +68,7 @@ def encode_interactions(native: Any) -> EncodedFrames:
         Frames of the same engine.
     """
     frames = encode(usable(with_reason(native)), _keep_lazy)
+    frames["sequences"] = frames["sequences"].sort(*ROW_ORDER)
     return EncodedFrames(**{name: frame.to_native() for name, frame in frames.items()})
 
 
@@ -78,7 +80,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         hold: Computes a frame that several results are derived from once, see `validation.holding`.
 
     Returns:
-        The frames of `EncodedFrames` by name.
+        The frames of `EncodedFrames` by name, the sequences not yet sorted: how is for the engine to choose.
     """
     events = hold(with_split(interactions))
     training_rows = events.filter(nw.col(SPLIT) == _TRAIN)
@@ -101,7 +103,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         .select("id", "value", "count", nw.col(CATEGORY_ID).fill_null(0).cast(nw.Int32))
     )
     return {
-        "sequences": sequences.select(*SEQUENCE_COLUMNS).sort(USER_ID, TIMESTAMP, POSITION),
+        "sequences": sequences.select(*SEQUENCE_COLUMNS),
         USER_ID: tables[USER_ID].sort("id"),
         ITEM_ID: items.sort("id"),
         CATEGORY_ID: tables[CATEGORY_ID].sort("id"),

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import narwhals as nw
 
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
+from training.data.spark import is_spark
 
 REASON: Final = "reason"  # 0 = usable, else 1 + index into DROP_REASONS
 DROP_REASONS: Final = (
@@ -20,7 +21,6 @@ DROP_REASONS: Final = (
 )
 TEXT_COLUMNS: Final = (USER, ITEM, CATEGORY)
 _LATEST_TIMESTAMP: Final = 100_000_000_000  # the year 5138: anything later is milliseconds
-_SPARK: Final = (nw.Implementation.PYSPARK, nw.Implementation.PYSPARK_CONNECT)
 
 Frame = nw.LazyFrame[Any]
 Hold = Callable[[Frame], Frame]
@@ -205,7 +205,7 @@ def holding() -> Generator[Hold]:
     cached: list[Any] = []
 
     def hold(frame: Frame) -> Frame:
-        if cast(nw.Implementation, frame.implementation) in _SPARK:
+        if is_spark(frame):
             cached.append(frame.to_native().cache())
         return frame
 
