@@ -95,7 +95,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         nw.col(POSITION).cast(nw.Int32),
         nw.col(SPLIT).cast(nw.Int8),
     )
-    item_categories = training_rows.group_by(ITEM).agg(nw.col(CATEGORY).min())
+    item_categories = _pairs(training_rows).group_by(ITEM).agg(nw.col(CATEGORY).min())
     items = (
         tables[ITEM_ID]
         .join(item_categories, left_on="value", right_on=ITEM, how="left")
@@ -146,6 +146,11 @@ def _vocabulary(training_rows: Frame, column: str) -> Frame:
     return counts.select(rank.cast(nw.Int32).alias("id"), nw.col(column).alias("value"), "count")
 
 
+def _pairs(rows: Frame) -> Frame:
+    """Returns every item with every category of it, once: Spark sorts all rows for the least text of each group."""
+    return rows.group_by(ITEM, CATEGORY).agg(nw.len().alias("rows"))
+
+
 def _lookup(table: Frame, name: str) -> Frame:
     return table.select("value", nw.col("id").alias(name))
 
@@ -157,7 +162,8 @@ def check_item_categories(interactions: Frame) -> None:
         InteractionsError: Naming up to 10 items that have more, with two of their categories.
     """
     conflicts = (
-        interactions.group_by(ITEM)
+        _pairs(interactions)
+        .group_by(ITEM)
         .agg(nw.col(CATEGORY).min().alias("first"), nw.col(CATEGORY).max().alias("last"))
         .filter(nw.col("first") != nw.col("last"))
         .sort(ITEM)

@@ -14,7 +14,12 @@ from training.data.columns import POSITION, TIMESTAMP, USER_ID
 
 PART_ROWS: Final = 1 << 21  # about 20 MB of encoded sequences
 ROW_ORDER: Final = (USER_ID, TIMESTAMP, POSITION)
-_DEFAULTS: Final = {"spark.ui.enabled": "false", "spark.app.name": "interactions"}
+# Spark's own 200 partitions are for a cluster: on one machine, most of the time would go into beginning tasks.
+_DEFAULTS: Final = {
+    "spark.ui.enabled": "false",
+    "spark.app.name": "interactions",
+    "spark.sql.shuffle.partitions": "16",
+}
 
 
 def is_spark(frame: Any) -> bool:
