@@ -48,6 +48,7 @@ def test_memory_is_of_all_processes_of_a_command_and_a_failure_is_named(tmp_path
         measure([sys.executable, "-c", "import sys; print('bad luck', file=sys.stderr); sys.exit(3)"], tmp_path)
 
 
+@pytest.mark.slow
 def test_the_report_of_equal_and_of_unequal_runs(tmp_path, monkeypatch, capsys):
     """Both runs with the default engine: what Spark gives is compared in tests/training/test_engines.py."""
     honest = benchmark_scale.commands

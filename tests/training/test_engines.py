@@ -1,12 +1,9 @@
-import importlib.util
-import shutil
-
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import require
+from spark_tools import local_spark
 
 from training.data.interactions import read_interactions, validate_interactions
 from training.data.sequences import build_dataset, encode_interactions, load_dataset
@@ -40,24 +37,8 @@ def reference(interactions, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark():
-    require(shutil.which("java"), "Java")
-    require(importlib.util.find_spec("pyspark"), "pyspark")
-    from pyspark.sql import SparkSession
-
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.sql.codegen.wholeStage", "false")  # compiling costs more than a small table gains
-        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        .config("spark.log.level", "ERROR")
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
+    with local_spark() as session:
+        yield session
 
 
 def assert_same_folder(folder, reference):
