@@ -255,7 +255,8 @@ def _fingerprint(sequences: pa.Table, folder: Path) -> str:
     """Returns the SHA-256 of rows and vocabularies: the same for one file and for parts, wherever they are cut."""
     digest = hashlib.sha256()
     for name in SCHEMAS[SEQUENCES].names:
-        digest.update(memoryview(np.ascontiguousarray(sequences[name].to_numpy())))
+        column: Any = np.ascontiguousarray(sequences[name].to_numpy())
+        digest.update(column)
     digest.update(sha256_of(*(folder / file_name(name) for name in FEATURES)).encode())
     return digest.hexdigest()
 
