@@ -128,7 +128,7 @@ class Trainer:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        self._step = TrainingStep(self.model, self.optimizer, self.strategy, config)
+        self.step = TrainingStep(self.model, self.optimizer, self.strategy, config)
 
     def fit(self) -> TrainingResult:
         """Trains until the epochs are used up or the validation metric no longer improves.
@@ -195,7 +195,7 @@ class Trainer:
                 batch = next(batches, None)
                 waiting += time.perf_counter() - asked
                 if batch is not None:
-                    unread.append(self._step(batch))
+                    unread.append(self.step(batch))
                     done += len(batch["length"])
                     bar.update(len(batch["length"]))
                 # Reading a loss waits for its step, so that a GPU would stand idle until the next one is sent.
