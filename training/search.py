@@ -23,6 +23,7 @@ from training.trainer import EpochReport, check_run_folder, train
 
 LOGGER = logging.getLogger(__name__)
 DATABASE: Final = "study.db"
+_REFUSED: Final = 50  # combinations in a row
 _SETTINGS, _SECONDS = "settings", "seconds"
 
 
@@ -91,7 +92,7 @@ class Search:
             on_trial: Called with a line of text after each trial.
 
         Raises:
-            StudyError: Another process works on the study.
+            StudyError: Another process works on the study, or the configuration refuses whatever is tried.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         end = time.monotonic() + (60 * minutes if minutes is not None else float("inf"))
@@ -103,6 +104,7 @@ class Search:
                 study = self.open(seed)
                 while len(done_trials(study)) < trials and time.monotonic() < end:
                     study.optimize(self._objective, n_trials=1, catch=())
+                    _require_some_allowed(study)
                     on_trial(self.describe(study, trials))
         except Timeout as error:
             raise StudyError(f"{self.folder} is being tuned in by another process. Wait for it or stop it") from error
@@ -162,6 +164,12 @@ def done_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Returns the trials that were trained to their end or stopped early, not those that were refused or killed."""
     trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
     return [trial for trial in trials if _SETTINGS in trial.user_attrs]
+
+
+def _require_some_allowed(study: optuna.Study) -> None:
+    latest = [trial.user_attrs.get("refused") for trial in study.trials[-_REFUSED:]]
+    if len(latest) == _REFUSED and all(latest):
+        raise StudyError(f"The space should hold settings that fit together. Received: {_REFUSED} times {latest[-1]}")
 
 
 def best_config(study: optuna.Study) -> TrainingConfig:
