@@ -68,7 +68,10 @@ def encode_history(
     category_ids, category = np.unique(names, return_inverse=True)
     category_of = np.concatenate([[0], category + 1]).astype(np.int32)
     trained = split == 0
-    columns = {USER_ID: (history.user_ids, user + 1), ITEM_ID: (history.item_ids, item)}
+    columns: dict[str, tuple[IntArray, NDArray[Any]]] = {
+        USER_ID: (history.user_ids, user + 1),
+        ITEM_ID: (history.item_ids, item),
+    }
     columns[CATEGORY_ID] = (category_ids, category_of[item])
     digest = hashlib.sha256(b"".join(part.tobytes() for part in (user, item, time, split, category_of)))
     dataset = EncodedSequences(

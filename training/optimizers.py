@@ -58,7 +58,7 @@ def make_optimizer(config: TrainingConfig, variables: Sequence[Any], steps_per_e
     """
     train = config.train
     rate: Any = learning_rate(config, steps_per_epoch)
-    clipping = {
+    clipping: dict[str, Any] = {
         "clipnorm": train.max_grad_norm if train.is_clip_norm else None,
         "global_clipnorm": train.max_global_norm,
     }

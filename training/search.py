@@ -195,7 +195,9 @@ def study_figure(study: optuna.Study, metric: str) -> Figure:
         trial for trial in study.get_trials(states=(TrialState.PRUNED,)) if trial.intermediate_values and trial.value
     ]
     for trials, colour, label in ((finished, BLUE, "finished"), (stopped, GREY, "stopped early")):
-        history.plot([each.number for each in trials], [each.value for each in trials], "o", color=colour, label=label)
+        history.plot(
+            [each.number for each in trials], [each.value or 0.0 for each in trials], "o", color=colour, label=label
+        )
     best, numbers, values = float("-inf"), [], []
     for each in finished:
         best = max(best, each.value or 0.0)

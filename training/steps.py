@@ -64,7 +64,7 @@ class TrainingStep:
             loss = data_loss / batch_size + self._regularisation(batch["items"], candidates) / replicas
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
-        gradients = tape.gradient(scaled, variables)
+        gradients: list[Any] = tape.gradient(scaled, variables)
         # None for a bias before batch normalisation, which nothing depends on once it has no L2.
         pairs = [
             (tf.zeros_like(variable) if gradient is None else gradient, variable)
