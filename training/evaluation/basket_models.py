@@ -57,6 +57,7 @@ def baskets_of(dataset: EncodedSequences, events: IntArray, owner: IntArray, num
         basket=basket[rows],
         age=age[rows],
         num_baskets=num_baskets,
+        basket_time=time[begins],
     )
 
 
