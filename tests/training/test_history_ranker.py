@@ -87,7 +87,10 @@ class Deployed:
     fitted: FittedRanker
     history: History
     name: str = "deployed"
-    settings = {}
+
+    @property
+    def settings(self):
+        return self.fitted.settings
 
     def fit(self, history):
         return self
