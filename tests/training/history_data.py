@@ -1,5 +1,7 @@
 """Small histories for the tests of the candidate-history ranker."""
 
+from functools import cache
+
 import numpy as np
 
 from training.evaluation.purchases import SECONDS_PER_DAY, Purchases, history_before
@@ -40,12 +42,19 @@ def small_history():
     return history_before(Purchases.of(user, item, day * DAY), 980 * DAY, min_purchases=1)
 
 
-def run_features(items=ITEMS, days=DAYS, now=NOW, window=21, groups=GROUPS):
+@cache
+def feature_session():
+    """Returns the session of the small history's features, and their names."""
+    graph, names = feature_graph(history_tables(small_history(), GROUPS, 10.0, 3), 21)
+    return cpu_session(graph), names
+
+
+def run_features(items=ITEMS, days=DAYS, now=NOW):
     """Returns pairs, and each family as name to column, for literal events."""
-    graph, names = feature_graph(history_tables(small_history(), groups, 10.0, 3), window)
+    session, names = feature_session()
     times = np.array([round(day * DAY) for day in days])
     values = {"items": np.array(items, np.int32), "timestamps": times, "now": np.array(now)}
-    pairs, seen, dense, house = cpu_session(graph).run(None, values)
+    pairs, seen, dense, house = session.run(None, values)
     return (
         pairs.tolist(),
         dict(zip(names.seen, seen.T, strict=True)),
