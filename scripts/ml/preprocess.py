@@ -1,4 +1,8 @@
-"""Interactions -> encoded sequences, from the command line: `python -m scripts.ml.preprocess INTERACTIONS`."""
+"""Interactions -> encoded sequences, from the command line: `python -m scripts.ml.preprocess INTERACTIONS`.
+
+With `--engine spark` the interactions may also be a URL or, as `table:catalog.schema.name`, a table;
+the sequences, into a folder that all of them see.
+"""
 
 import argparse
 import sys
@@ -6,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.ml.spark_option import add_spark_option
 from training.config import load_config
 from training.data.amazon_format import write_amazon_files
 from training.data.columns import SPLITS
@@ -23,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         catalogue = load_inventory(arguments.inventory).handles if arguments.inventory else None
         dataset = build_dataset(
-            read_interactions(arguments.interactions, arguments.engine),
+            read_interactions(arguments.interactions, arguments.engine, dict(arguments.spark)),
             arguments.output_folder,
             valid_num_ngs=arguments.valid_negatives,
             test_num_ngs=arguments.test_negatives,
@@ -44,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.ml.preprocess", description=__doc__)
-    parser.add_argument("interactions", help="interactions as .tsv or .parquet")
+    parser.add_argument("interactions", help="interactions as .tsv or .parquet, or a folder of .parquet files")
     parser.add_argument("output_folder", nargs="?", type=Path, default=DEFAULT_OUTPUT, help="default: %(default)s")
     parser.add_argument("--inventory", type=Path, help="snapshot; interactions with other handles are dropped")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: %(default)s")
+    add_spark_option(parser)
     data = load_config().data
     parser.add_argument(
         "--valid-negatives",

@@ -1,10 +1,12 @@
 """The folder of encoded sequences (contract 3) and what is in it.
 
-`sequences.parquet` has one row per interaction; `vocabulary_user.parquet`, `vocabulary_item.parquet` and
+`sequences.parquet` has one row per interaction (on Spark: `sequences/part-00000.parquet` and so on, the rows of a user
+in one part, users rising from part to part); `vocabulary_user.parquet`, `vocabulary_item.parquet` and
 `vocabulary_category.parquet` name the ids; `negatives_valid.parquet` and `negatives_test.parquet` hold the offline
 negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
+from training.data.parts import PartsError, read_columns
 from training.data.vocabulary import Vocabulary
 from training.files import atomic_folder, sha256_of, write_json
 
@@ -30,6 +33,7 @@ FEATURES: Final = (USER_ID, ITEM_ID, CATEGORY_ID)
 HELD_OUT: Final = SPLITS[1:]
 
 Negatives = npt.NDArray[np.int32]
+SameTime = Literal["ordered", "together"]
 
 _VOCABULARY_SCHEMA: Final = pa.schema({"id": pa.int32(), "value": pa.string(), "count": pa.int64()})
 SCHEMAS: Final = {
@@ -68,6 +72,8 @@ class EncodedSequences:
         item_category: (num_items,) int32 category id of each item; `item_category[0]` is 0.
         negatives: "valid" and "test": (n, k) int32 item ids, aligned with `rows(split)`.
         metadata: The content of `dataset.json`.
+        same_time: What an event's history is: "ordered", every event before it; "together", those of an earlier second,
+            so that what was bought together is no history of each other.
     """
 
     user: npt.NDArray[np.int32]
@@ -80,6 +86,7 @@ class EncodedSequences:
     item_category: npt.NDArray[np.int32]
     negatives: Mapping[str, Negatives]
     metadata: Mapping[str, Any]
+    same_time: SameTime = "ordered"
 
     @property
     def num_users(self) -> int:
@@ -102,21 +109,56 @@ class EncodedSequences:
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
-        """Returns the row numbers of a split ("train", "valid", "test") that have at least one earlier event.
+        """Returns the row numbers of a split ("train", "valid", "test") that have a history.
 
         Raises:
             ValueError: If there is no such split.
         """
         if split not in SPLITS:
             raise ValueError(f"`split` should be one of {', '.join(SPLITS)}. Received: split = {split!r}")
-        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64, copy=False)
+        rows = np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64, copy=False)
+        return rows if self.same_time == "ordered" else rows[self.history_lengths(rows) >= 1]
+
+    @cached_property
+    def _moments(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the first row of each row's user and second."""
+        new = np.ones(len(self.user), bool)
+        new[1:] = (self.user[1:] != self.user[:-1]) | (self.timestamp[1:] != self.timestamp[:-1])
+        return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+
+    def history_ends(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns (B,) int64: the history of each row is the rows of its user before this one."""
+        return rows if self.same_time == "ordered" else self._moments[rows]
+
+    def history_lengths(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns (B,) int64: number of events in the history of each row."""
+        return self.position[rows] - (rows - self.history_ends(rows))
+
+    def viewed(self, same_time: SameTime) -> "EncodedSequences":
+        """Returns the same interactions with another rule for events at one second; see `same_time`.
+
+        Rows that have no history under it are no rows of any split, and their negatives are left out.
+        """
+        if same_time == self.same_time:
+            return self
+        if self.same_time != "ordered":
+            raise ValueError(f"`viewed` should be asked of the data set as loaded. Received: {self.same_time!r}")
+        view = replace(self, same_time=same_time)
+        negatives = {
+            split: drawn[view.history_lengths(self.rows(split)) >= 1] for split, drawn in self.negatives.items()
+        }
+        return replace(view, negatives=negatives)
 
 
-def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
+def load_dataset(
+    folder: str | os.PathLike[str], *, unpack_to: str | os.PathLike[str] | None = None
+) -> EncodedSequences:
     """Reads a folder of encoded sequences.
 
     Args:
         folder: Folder written by `build_dataset`.
+        unpack_to: Folder on a fast disk, for more rows than fit in memory: the columns are unpacked into unnamed files
+            there (25 bytes a row) and mapped, and batches are read from them as they are needed. None: in memory.
 
     Returns:
         The columns as arrays; no Python object per row is made.
@@ -132,18 +174,39 @@ def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
                 f"`format_version` in {path / METADATA_FILE} should be {FORMAT_VERSION}. "
                 f"Received: {metadata.get('format_version')!r}. Run scripts.ml.preprocess again"
             )
-        tables = {name: _read(path / file_name(name), schema) for name, schema in SCHEMAS.items()}
+        tables = {
+            name: read_sequences(path, unpack_to) if name == SEQUENCES else _read(path / file_name(name), schema)
+            for name, schema in SCHEMAS.items()
+        }
         dataset = from_tables(tables, metadata)
         negatives = {
             split: _read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
             for split in HELD_OUT
         }
+    except PartsError as error:
+        raise DatasetError(f"{error}. Run scripts.ml.preprocess again") from error
     except (OSError, KeyError, AttributeError, json.JSONDecodeError, pa.ArrowException) as error:
         raise DatasetError(
             f"`folder` should hold encoded sequences. Received: {str(path)!r}, in which reading failed with "
             f"{type(error).__name__}: {error}. Run scripts.ml.preprocess to write it"
         ) from error
     return replace(dataset, negatives=negatives)
+
+
+def read_sequences(folder: Path, unpack_to: str | os.PathLike[str] | None = None) -> pa.Table:
+    """Reads the sequences of a folder, from one file or from parts; see `load_dataset`.
+
+    Raises:
+        PartsError: If a file has other columns, or the parts do not follow one another by user.
+        OSError: If a file is missing or cannot be read.
+    """
+    parts = folder / SEQUENCES
+    path = parts if parts.is_dir() else folder / file_name(SEQUENCES)
+    table = read_columns(path, SCHEMAS[SEQUENCES], unpack_to=unpack_to)
+    user = table[USER_ID].to_numpy()
+    if (user[1:] < user[:-1]).any():
+        raise PartsError(f"`{USER_ID}` should rise from row to row, and from part to part, in {path}. It does not")
+    return table
 
 
 def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> EncodedSequences:
@@ -190,6 +253,7 @@ def write_folder(
     draw_negatives: Callable[[str], Negatives],
     metadata: Mapping[str, Any],
     folder: Path,
+    parts: Path | None = None,
 ) -> EncodedSequences:
     """Writes everything beside `folder` and then swaps it in: a reader sees the old folder or the new one.
 
@@ -199,23 +263,37 @@ def write_folder(
         draw_negatives: Draws the negatives of a held-out split. They are drawn while the tables are being written.
         metadata: Content of `dataset.json` but for the format version and the fingerprint.
         folder: Folder to write or replace.
+        parts: Folder with the sequences as parts, on the same disk, which is moved to its place; None: there is none.
 
     Returns:
         The dataset with negatives and with the complete content of `dataset.json`.
     """
     require_replaceable(folder)
     with atomic_folder(folder) as temporary:
+        if parts is not None:
+            os.replace(parts, temporary / SEQUENCES)
+        to_write = {name: table for name, table in tables.items() if name != SEQUENCES or parts is None}
         with ThreadPoolExecutor(1) as pool:
-            writing = [pool.submit(_write, table, temporary / file_name(name)) for name, table in tables.items()]
+            writing = [pool.submit(_write, table, temporary / file_name(name)) for name, table in to_write.items()]
+            fingerprint = pool.submit(_fingerprint, tables[SEQUENCES], temporary)
             negatives = {split: draw_negatives(split) for split in HELD_OUT}
             for split, drawn in negatives.items():
                 _write(_negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
             for each in writing:
                 each.result()
-        fingerprint = sha256_of(*(temporary / file_name(name) for name in SCHEMAS))
-        complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
+        complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint.result(), **metadata}
         write_json(complete, temporary / METADATA_FILE)
     return replace(dataset, negatives=negatives, metadata=complete)
+
+
+def _fingerprint(sequences: pa.Table, folder: Path) -> str:
+    """Returns the SHA-256 of rows and vocabularies: the same for one file and for parts, wherever they are cut."""
+    digest = hashlib.sha256()
+    for name in SCHEMAS[SEQUENCES].names:
+        column: Any = np.ascontiguousarray(sequences[name].to_numpy())
+        digest.update(column)
+    digest.update(sha256_of(*(folder / file_name(name) for name in FEATURES)).encode())
+    return digest.hexdigest()
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -1,12 +1,15 @@
 """Interactions -> a folder of encoded sequences (contract 3): the one call that preprocessing consists of.
 
 How rows become integers is in `training.data.encoding` and, for engines on one machine,
-`training.data.integer_encoding`; what the folder holds is in `training.data.dataset`.
+`training.data.integer_encoding`; what the folder holds is in `training.data.dataset`. Of a Spark frame, the executors
+write the sequences in parts (`training.data.spark`): no process holds more of them than integer columns.
 """
 
 import os
 import platform
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -20,16 +23,19 @@ from training.data.columns import SPLITS
 from training.data.dataset import (
     FEATURES,
     SCHEMAS,
+    SEQUENCES,
     DatasetError,
     EncodedSequences,
     from_tables,
     load_dataset,
+    read_sequences,
     require_replaceable,
     write_folder,
 )
 from training.data.encoding import EncodedFrames, check_item_categories, encode, encode_interactions
 from training.data.integer_encoding import encode_codes
 from training.data.negatives import sample_offline_negatives
+from training.data.spark import ROW_ORDER, is_spark, write_parts
 from training.data.validation import (
     Frame,
     ValidationReport,
@@ -78,31 +84,44 @@ def build_dataset(
     """
     target = Path(folder)
     require_replaceable(target)
-    with engine_errors("Encoding interactions"):
-        checked = with_reason(native, catalogue)
-        encoded, report = _encode_here(checked) if can_code(checked) else _encode_there(checked)
-        tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
-    dataset = from_tables(tables, {})
-    rng = np.random.default_rng(rng_seed)
-    counts = {"valid": valid_num_ngs, "test": test_num_ngs}
+    with ExitStack() as stack:
+        with engine_errors("Encoding interactions"):
+            checked = with_reason(native, catalogue)
+            parts = stack.enter_context(_folder_beside(target)) / SEQUENCES if is_spark(checked) else None
+            if can_code(checked):
+                encoded, report = _encode_here(checked)
+            else:
+                encoded, report = _encode_there(checked, parts)
+            tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
+        dataset = from_tables(tables, {})
+        rng = np.random.default_rng(rng_seed)
+        counts = {"valid": valid_num_ngs, "test": test_num_ngs}
 
-    def draw_negatives(split: str) -> npt.NDArray[np.int32]:
-        return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
+        def draw_negatives(split: str) -> npt.NDArray[np.int32]:
+            return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
 
-    metadata = {
-        "rows_in": report.rows_in,
-        "dropped": dict(report.dropped),
-        "rows": report.rows_out,
-        "repeated_rows": _count_repeated(dataset),
-        "sizes": {name: dataset.vocabularies[name].size for name in FEATURES},
-        "splits": {name: int((dataset.split == number).sum()) for number, name in enumerate(SPLITS)},
-        "rows_with_history": {name: len(dataset.rows(name)) for name in SPLITS},
-        "num_negatives": counts,
-        "rng_seed": rng_seed,
-        "engine": checked.implementation.value,
-        "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
-    }
-    return write_folder(tables, dataset, draw_negatives, metadata, target)
+        metadata = {
+            "rows_in": report.rows_in,
+            "dropped": dict(report.dropped),
+            "rows": report.rows_out,
+            "repeated_rows": _count_repeated(dataset),
+            "sizes": {name: dataset.vocabularies[name].size for name in FEATURES},
+            "splits": {name: int((dataset.split == number).sum()) for number, name in enumerate(SPLITS)},
+            "rows_with_history": {name: len(dataset.rows(name)) for name in SPLITS},
+            "num_negatives": counts,
+            "rng_seed": rng_seed,
+            "engine": checked.implementation.value,
+            "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
+        }
+        return write_folder(tables, dataset, draw_negatives, metadata, target, parts)
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Generator[Path]:
+    """Yields a folder on the disk of `target`, for what executors write before it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".parts", dir=target.parent) as folder:
+        yield Path(folder)
 
 
 def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
@@ -112,15 +131,25 @@ def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]
     return encode_codes(coded), report
 
 
-def _encode_there(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
-    """Encodes where the rows are, on a cluster, and collects the result."""
+def _encode_there(checked: Frame, parts: Path | None) -> tuple[dict[str, pa.Table], ValidationReport]:
+    """Encodes where the rows are, on a cluster.
+
+    Args:
+        checked: Frame made by `with_reason`.
+        parts: Folder for the sequences, which executors write and this process reads column by column; None: they are
+            collected. Vocabularies always are.
+    """
     with holding() as hold:
-        checked = hold(checked)
         report = report_of(checked)
         interactions = usable(checked)
         check_item_categories(interactions)
         frames = encode(interactions, hold)
-        return {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}, report
+        sequences = frames.pop(SEQUENCES)
+        tables = {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}
+        if parts is None:
+            return tables | {SEQUENCES: sequences.sort(*ROW_ORDER).collect("pyarrow").to_native()}, report
+        write_parts(sequences.to_native(), parts, report.rows_out)
+    return tables | {SEQUENCES: read_sequences(parts.parent)}, report
 
 
 def _arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import compose, helper, numpy_helper
 
 IR_VERSION = 9  # what ONNX Runtime 1.17 and later read
 OPSET = 17  # ONNX Runtime 1.14 and later read it
@@ -73,6 +73,26 @@ class GraphBuilder:
         results = len(body._outputs)
         inputs, count = (*states, *sequences), len(sequences)
         return self.nodes("Scan", *inputs, results=results, body=body._graph(), num_scan_inputs=count)
+
+    def embed(self, model: onnx.ModelProto) -> str:
+        """Adds the graph of a model that has inputs of this graph's names, and returns its only result.
+
+        Raises:
+            ValueError: It has several results, an input that this graph lacks, or was written for other operators.
+        """
+        names = {entry.name for entry in self._inputs}
+        opsets = {entry.domain: entry.version for entry in model.opset_import}
+        inputs, outputs = {entry.name for entry in model.graph.input}, len(model.graph.output)
+        if not inputs <= names or outputs != 1 or opsets.get("") != self._opset:
+            raise ValueError(
+                f"`model` should have inputs among {sorted(names)}, one output and operators of version {self._opset}. "
+                f"Received: inputs {sorted(inputs)}, {outputs} outputs and operators of version {opsets.get('')}"
+            )
+        prefix = f"{self._prefix}embedded_{len(self._nodes)}_"
+        inner = compose.add_prefix_graph(model.graph, prefix, rename_inputs=False)
+        self._nodes += inner.node
+        self._constants += inner.initializer
+        return inner.output[0].name
 
     def activation(self, value: str, name: str) -> str:
         """Adds a Keras activation function of the training configuration."""

@@ -197,6 +197,6 @@ def _head(
     total = parts[0].op("Reshape", flat)
     for value, head in zip(parts[1:], heads, strict=True):
         layers = [(_array(layer.kernel), _array(layer.bias), "relu") for layer in head.layers[1:]]
-        last = (_array(head.last.kernel / count), np.zeros(1, np.float32), "identity")
+        last = (_array(_array(head.last.kernel) / count), np.zeros(1, np.float32), "identity")
         total = total + Value(graph, graph.dense_to_one(value.op("Relu").name, [*layers, last])).op("Reshape", flat)
     return total

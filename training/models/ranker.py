@@ -52,8 +52,8 @@ class SliRecRanker:
         """Returns (len(rows), num_items) logits from the events before each row; column 0 means nothing."""
         pad_to = self.max_seq_length if self.model.config.recommenders_compatible else None
         scores = np.zeros((len(rows), self.model.num_items), np.float32)
-        order = np.argsort(dataset.position[rows], kind="stable")  # similar lengths together: little padding
-        lengths = np.clip(dataset.position[rows[order]], 1, self.max_seq_length)
+        order = np.argsort(dataset.history_lengths(rows), kind="stable")  # similar lengths together: little padding
+        lengths = np.clip(dataset.history_lengths(rows[order]), 1, self.max_seq_length)
         parts: list[NDArray[np.int64]] = []
         start = 0
         while start < len(order):
