@@ -1,8 +1,13 @@
 """Configuration of the candidate-history ranker."""
 
-from pydantic import Field
+import os
+from pathlib import Path
+from typing import Any
 
-from training.config import Count, NonNegativeFloat, PositiveInt, Section
+import yaml
+from pydantic import Field, ValidationError
+
+from training.config import ConfigError, Count, NonNegativeFloat, PositiveInt, Section
 
 
 class HistoryRankerConfig(Section):
@@ -33,3 +38,24 @@ class HistoryRankerConfig(Section):
     seeds: PositiveInt = Field(default=3, description="Networks whose logits are averaged.")
     seed: Count = Field(default=42, description="Seed of the sampled items, the order of examples and the networks.")
     history_length: PositiveInt = Field(default=5000, description="Latest events of a shopper that are read.")
+
+
+def load_history_config(path: str | os.PathLike[str]) -> HistoryRankerConfig:
+    """Reads settings from YAML; what is left out has its default.
+
+    Args:
+        path: YAML file.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, or holds an unknown key or a value out of range.
+    """
+    try:
+        document: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        return HistoryRankerConfig.model_validate(document)
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the ranker's configuration {path}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in each['loc']) or 'file'}: {each['msg']}" for each in error.errors()
+        )
+        raise ConfigError(f"{path} is not a valid configuration of the ranker: {problems}") from error

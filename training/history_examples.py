@@ -158,11 +158,12 @@ def make_examples(
             ease = names.dense.index("EASE")
             for user, targets in zip(users, bought, strict=True):
                 ids, times = events.of_user(int(user), config.history_length)
-                found = session.run(None, {"items": ids, "timestamps": times, "now": np.array(cut, np.int64)})
-                one = _ListMaker(*found[:3], targets, allowed, ease, number * tables.num_items)
+                values = {"items": ids, "timestamps": times, "now": np.array(cut, np.int64)}
+                pairs, features, dense, shopper = session.run(None, values)
+                one = _ListMaker(pairs, features, dense, targets, allowed, ease, number * tables.num_items)
                 seen.append(one.seen())
                 new.append(one.new(config.negatives, rng))
-                house.append(found[3])
+                house.append(shopper)
                 done += 1
                 bar.update()
                 if on_list is not None:

@@ -72,11 +72,11 @@ class CandidateHistory:
 def history_method(
     groups: Mapping[str, NDArray[Any]], config: HistoryRankerConfig | None = None, progress: bool = False
 ) -> Method:
-    """Returns the ranker as a method of `evaluate_future`, with one configuration: nothing is chosen on the test window.
+    """Returns the ranker as a method of `evaluate_future`, with one configuration.
 
     Args:
         groups: As in `CandidateHistory`.
-        config: Settings; the defaults were chosen on windows before the first test cut.
+        config: Settings; nothing of them is chosen there.
         progress: Whether to show bars.
     """
     ranker = CandidateHistory(groups, config or HistoryRankerConfig(), progress)

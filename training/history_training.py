@@ -51,10 +51,12 @@ class _Step:
         loss += self.config.kernel_l2 * tf.add_n([tf.reduce_sum(tf.square(kernel)) for kernel in kernels])
         return loss + self.config.bias_l2 * tf.reduce_sum(tf.square(self.network.item_bias))
 
-    def function(self) -> Callable[..., Any]:
-        """Returns the compiled step."""
+    def function(self, widths: tuple[int, int]) -> Callable[..., Any]:
+        """Returns the step, compiled once for batches of any length; `widths` are the features of each head."""
+        column, table = tf.TensorSpec([None], tf.float32), [tf.TensorSpec([None, each], tf.float32) for each in widths]
+        ids, scalar = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.float32)
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(input_signature=[table[0], ids, column, table[1], column, column, scalar])
         def step(*batch: Any) -> Any:
             with tf.GradientTape() as tape:
                 loss = self.loss(*batch)
@@ -94,7 +96,7 @@ def train_network(
     rate: Any = keras.optimizers.schedules.CosineDecay(config.learning_rate, total, alpha=LAST_RATE)
     optimizer = keras.optimizers.Adam(rate)
     targets = float(examples.seen.bought.sum() + examples.new.bought.sum()) / examples.num_lists
-    step = _Step(network, optimizer, config, max(targets, 1e-6)).function()
+    step = _Step(network, optimizer, config, max(targets, 1e-6)).function(widths)
     done = 0
     with tqdm(total=total, desc=f"network of seed {seed}", unit="step", disable=not progress) as bar:
         for _ in range(config.epochs):

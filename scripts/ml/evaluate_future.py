@@ -2,9 +2,14 @@
 
 Usage: python -m scripts.ml.evaluate_future INTERACTIONS --before 2017-10-02 [--days 21] [--min-purchases 50]
     [--target window|next_basket|next_item] [--basket basket_id] [--output runs/future] [--seed 42]
+    [--items ITEMS] [--groups item_category ...] [--ranker-config CONFIG] [--simple-only]
+
+Beside the simple methods the candidate-history ranker is judged; its groups of items are columns of the interactions,
+or of a table of items.
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -13,12 +18,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from scripts.ml.item_groups import DEFAULT_GROUPS, read_groups
 from training.data.columns import ITEM, TIMESTAMP, USER
 from training.data.interactions import read_interactions
 from training.evaluation.future import DAYS, TARGETS
 from training.evaluation.future_report import FutureReport, evaluate_future
+from training.evaluation.future_tuning import Method
 from training.evaluation.purchases import MIN_PURCHASES, Purchases
 from training.files import atomic_path, write_json
+from training.history_config import HistoryRankerConfig, load_history_config
+from training.history_future import history_method
 
 DEFAULT_OUTPUT = Path("runs/future")
 
@@ -76,6 +85,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--target", choices=TARGETS, default=TARGETS[0])
     parser.add_argument("--basket", help="column of the basket (default: a shopper's lines at one time)")
+    parser.add_argument("--items", type=Path, help="table of items: Parquet, or an inventory snapshot")
+    parser.add_argument(
+        "--groups", nargs="*", default=list(DEFAULT_GROUPS), help="columns that group items; a+b for combinations"
+    )
+    parser.add_argument("--ranker-config", type=Path, help="YAML of the candidate-history ranker's settings")
+    parser.add_argument("--simple-only", action="store_true", help="leave the candidate-history ranker out")
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the JSON file and the table")
     parser.add_argument("--seed", type=int, default=42, help="seed of the order of equal scores and of the resamples")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -96,6 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
         days=arguments.days,
         min_purchases=arguments.min_purchases,
         target=arguments.target,
+        methods=[] if arguments.simple_only else [_candidate_history(arguments)],
         progress=not arguments.quiet,
     )
     print(report.markdown())
@@ -103,9 +119,19 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"wrote {path}")
 
 
+def _candidate_history(arguments: argparse.Namespace) -> Method:
+    groups = read_groups(arguments.interactions, arguments.groups, arguments.items)
+    config = HistoryRankerConfig(days=arguments.days)
+    if arguments.ranker_config is not None:
+        config = load_history_config(arguments.ranker_config).model_copy(update={"days": arguments.days})
+    return history_method(groups, config, not arguments.quiet)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     arguments = parse(argv)
+    if not arguments.quiet:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         run(arguments)
     except (OSError, ValueError) as error:

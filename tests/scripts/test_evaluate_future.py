@@ -39,7 +39,10 @@ def test_read_purchases(table, tmp_path):
 def test_the_command_writes_json_and_markdown(table, tmp_path, capsys):
     path = tmp_path / "interactions.parquet"
     table.write_parquet(path)
+    settings = {"cuts": 1, "min_history_days": 2, "seeds": 1, "epochs": 1, "hidden": [4], "negatives": 5}
+    (tmp_path / "ranker.yaml").write_text(json.dumps(settings))
     common = ["--before", "1970-01-31", "--days", "8", "--min-purchases", "3", "--quiet"]
+    common += ["--ranker-config", str(tmp_path / "ranker.yaml")]
     assert main([str(path), *common, "--basket", "basket_id", "--output", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     written = (tmp_path / "out" / "window_1970-01-31.md").read_text(encoding="utf-8")
@@ -47,14 +50,19 @@ def test_the_command_writes_json_and_markdown(table, tmp_path, capsys):
     document = json.loads((tmp_path / "out" / "window_1970-01-31.json").read_text(encoding="utf-8"))
     assert document["before"] == "1970-01-31T00:00:00+00:00" and document["target"] == "window"
     assert set(document["views"]) == {"all", "new"}
+    learned = document["views"]["all"]["methods"]["candidate history"]
+    assert learned["settings"]["groups"] == ["item_category"] and learned["settings"]["days"] == 8
 
 
 def test_mistakes_are_said_in_one_line(table, tmp_path, capsys):
     path = tmp_path / "interactions.parquet"
     table.write_parquet(path)
+    (tmp_path / "wrong.yaml").write_text("half_life: 3")
+    assert main([str(path), "--before", "1970-01-31", "--ranker-config", str(tmp_path / "wrong.yaml")]) == 1
+    assert "half_life" in capsys.readouterr().err
     assert main([str(path), "--before", "1970-01-31", "--basket", "cart"]) == 1
     assert "`basket` should name a column" in capsys.readouterr().err
-    assert main([str(path), "--before", "1970-01-31", "--min-purchases", "100000"]) == 1
+    assert main([str(path), "--before", "1970-01-31", "--simple-only", "--min-purchases", "100000"]) == 1
     assert "lower it or move the cut" in capsys.readouterr().err
     assert main([str(tmp_path / "none.parquet"), "--before", "1970-01-31"]) == 1
     table.with_columns(user_id=pl.lit(None, dtype=pl.String)).write_parquet(path)

@@ -119,6 +119,13 @@ def test_tifu_of_a_lone_shopper():
     near(scores(TifuKnn(alpha=0.5, group_size=1, group_decay=0.5), history), [[0.125, 0.25]])
 
 
+def test_tifu_of_single_baskets_divides_by_a_bounded_number(history):
+    # Half-life 1: the latest basket counts 1, the one before 0.5; the divisor is at most 1 / log(2) = 1.44.
+    found = scores(TifuKnn.of_half_life(1.0, neighbours=2, alpha=1.0), history)
+    weights = history.user_item(0.5**history.age, history.firsts).toarray()
+    near(found, weights / np.minimum(history.num_baskets, 1 / np.log(2))[:, None])
+
+
 def test_a_blend_adds_its_parts(history):
     own, popular = OwnFrequency(), Popularity()
     near(scores(Blend((own, popular), (1.0, 0.1)), history)[0], [2.3, 1.3, 1.1, 0.1])

@@ -24,6 +24,20 @@ from training.evaluation.tifu import TifuKnn
 
 ROUNDS: Final = 3  # of trying each setting in turn; most methods stand still after two
 BLEND_WEIGHTS: Final = (0.1, 0.01, 0.03, 0.3, 1.0, 3.0, 10.0)
+# Size, basket decay and group decay only work together, so they are one setting: a search that changes one at a time
+# would not find them.
+TIFU_BASKETS: Final = (
+    20.0,
+    10.0,
+    30.0,
+    40.0,
+    (7, 0.9, 0.7),
+    (7, 0.9, 0.9),
+    (7, 0.95, 0.8),
+    (7, 1.0, 0.9),
+    (3, 0.9, 0.9),
+    (14, 0.95, 0.9),
+)
 BLENDS: Final = (("own frequency, basket decay", "EASE"), ("own frequency, basket decay", "EASE, log counts"))
 
 
@@ -73,6 +87,13 @@ def _log_ease(regularization: float) -> FutureRanker:
     return EaseRanker(regularization, "log")
 
 
+def _tifu(baskets: float | tuple[int, float, float], alpha: float, neighbours: int) -> FutureRanker:
+    """Returns TIFU-kNN: of single baskets with a half-life, or of groups (size, basket decay, group decay)."""
+    if isinstance(baskets, tuple):
+        return TifuKnn(neighbours, alpha, *baskets)
+    return TifuKnn.of_half_life(baskets, neighbours, alpha)
+
+
 def simple_methods() -> list[Method]:
     """Returns the simple methods with their grids; blends of them are made by `tune_methods`."""
     return [
@@ -88,14 +109,8 @@ def simple_methods() -> list[Method]:
         Method("EASE, log counts", _log_ease, {"regularization": (100.0, 10.0, 30.0, 300.0, 1000.0)}),
         Method(
             "TIFU-kNN",
-            TifuKnn,
-            {
-                "group_decay": (0.7, 0.8, 0.9, 1.0),
-                "group_size": (7, 3, 14),
-                "basket_decay": (0.9, 0.95, 1.0),
-                "alpha": (0.7, 0.3, 0.5, 0.9),
-                "neighbours": (300, 100, 600),
-            },
+            _tifu,
+            {"baskets": TIFU_BASKETS, "alpha": (0.5, 0.3, 0.7, 0.9), "neighbours": (300, 100, 600)},
         ),
     ]
 

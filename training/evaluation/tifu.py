@@ -1,6 +1,7 @@
 """TIFU-kNN: a shopper's decayed frequencies, mixed with those of the shoppers most like them."""
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from training.evaluation.metrics import FloatArray
 from training.evaluation.purchases import History, IntArray
 
 
-def shopper_vectors(history: History, group_size: int, basket_decay: float, group_decay: float) -> sparse.csr_matrix:
+def shopper_vectors(
+    history: History, group_size: int, basket_decay: float, group_decay: float, longest: float | None = None
+) -> sparse.csr_matrix:
     """Returns (U, I) float64: each shopper's vector of the paper, section 3.2; `TifuKnn` says what is in it.
 
     Args:
@@ -19,13 +22,15 @@ def shopper_vectors(history: History, group_size: int, basket_decay: float, grou
         group_size: Baskets in a group.
         basket_decay: Decay within a group, r_b of the paper.
         group_decay: Decay from group to group, r_g of the paper.
+        longest: Groups that a vector is divided by at most; None for all of them.
     """
     group, place = np.divmod(history.age, group_size)
     groups = -(-history.num_baskets // group_size)[history.user]
     # Only the earliest group may hold fewer baskets than the others.
     short = history.num_baskets[history.user] - (groups - 1) * group_size
     size = np.where(group == groups - 1, short, group_size)
-    weights = basket_decay**place / size * group_decay**group / groups
+    divisor = groups if longest is None else np.minimum(groups, longest)
+    weights = basket_decay**place / size * group_decay**group / divisor
     return history.user_item(weights, history.firsts)
 
 
@@ -67,12 +72,16 @@ class TifuKnn(HistoryRanker):
     1 - `alpha` times the mean vector of the `neighbours` nearest other shoppers (Euclidean distance). Groups are
     counted back from the latest basket, so that only the earliest one may be short.
 
+    With groups of one basket (`of_half_life`) it is a decayed mean of baskets. Divided by all groups, a long history
+    would make a short vector; `longest` bounds the divisor.
+
     Attributes:
         neighbours: Number of shoppers, k of the paper.
         alpha: Weight of the shopper's own vector, 0 to 1.
         group_size: Baskets in a group.
         basket_decay: Decay within a group, r_b of the paper.
         group_decay: Decay from group to group, r_g of the paper.
+        longest: Groups that the shopper's vector is divided by at most; None for all of them, as in the paper.
     """
 
     neighbours: int = 300
@@ -80,6 +89,20 @@ class TifuKnn(HistoryRanker):
     group_size: int = 7
     basket_decay: float = 0.9
     group_decay: float = 0.7
+    longest: float | None = None
+
+    @classmethod
+    def of_half_life(cls, half_life: float, neighbours: int = 300, alpha: float = 0.5) -> "TifuKnn":
+        """Returns the ranker of ungrouped baskets whose weight halves every `half_life` baskets.
+
+        The divisor is bounded by the sum of the weights of an endless history.
+
+        Args:
+            half_life: In baskets.
+            neighbours: Number of shoppers.
+            alpha: Weight of the shopper's own vector.
+        """
+        return cls(neighbours, alpha, 1, 1.0, 0.5 ** (1 / half_life), half_life / log(2))
 
     @property
     def name(self) -> str:
@@ -87,7 +110,7 @@ class TifuKnn(HistoryRanker):
         return "TIFU-kNN"
 
     def _prepare(self, history: History) -> None:
-        self._vectors = shopper_vectors(history, self.group_size, self.basket_decay, self.group_decay)
+        self._vectors = shopper_vectors(history, self.group_size, self.basket_decay, self.group_decay, self.longest)
 
     def _raw(self, users: IntArray) -> FloatArray:
         own = self._vectors[users]

@@ -178,28 +178,25 @@ def _head(
     part of the item statistics does not depend on the shopper, so that the runtime computes it once, at loading.
     `widths` are those of the item statistics and of the shopper's features.
     """
-    graph = own.graph
-    first = np.concatenate(
-        [np.concatenate([_array(h.layers[0].kernel), _array(h.linear.kernel)], axis=1) for h in heads], axis=1
-    )
-    bias = np.concatenate([np.concatenate([_array(h.layers[0].bias), _array(h.linear.bias)]) for h in heads])
+    graph, count = own.graph, len(heads)
+    # One column for the mean of the linear parts, then the first layers. A split copies rows; picking columns is slow.
+    kernels = [np.mean([_array(head.linear.kernel) for head in heads], axis=0)]
+    biases = [np.mean([_array(head.linear.bias) for head in heads], axis=0)]
+    kernels += [_array(head.layers[0].kernel) for head in heads]
+    biases += [_array(head.layers[0].bias) for head in heads]
+    first = np.concatenate(kernels, axis=1)
     of_own, of_item, of_house = (
         constant(graph, part) for part in np.split(first, [len(first) - sum(widths), len(first) - widths[1]])
     )
     by_item = item.op("MatMul", of_item)
     summed = own.op("MatMul", of_own) + (by_item if pairs is None else by_item[pairs])
-    summed = summed + (house.op("MatMul", of_house) + constant(graph, bias))
-    width = len(bias) // len(heads)
-    total: Value | None = None
-    for place, head in enumerate(heads):
-        columns = constant(graph, np.arange(place * width, (place + 1) * width - 1), "int")
-        value = summed.op("Gather", columns, axis=1).op("Relu")
-        for layer in head.layers[1:]:
-            value = (
-                value.op("MatMul", constant(graph, _array(layer.kernel))) + constant(graph, _array(layer.bias))
-            ).op("Relu")
-        linear = summed.op("Gather", constant(graph, (place + 1) * width - 1, "int"), axis=1)
-        logit = linear + value.op("MatMul", constant(graph, _array(head.last.kernel)[:, 0]))
-        total = logit if total is None else total + logit
-    assert total is not None  # there is at least one network
-    return total / len(heads)
+    summed = summed + (house.op("MatMul", of_house) + constant(graph, np.concatenate(biases)))
+    sizes = constant(graph, np.array([len(bias) for bias in biases]), "int")
+    parts = [Value(graph, name) for name in graph.nodes("Split", summed.name, sizes.name, results=count + 1, axis=1)]
+    flat = constant(graph, np.array([-1]), "int")
+    total = parts[0].op("Reshape", flat)
+    for value, head in zip(parts[1:], heads, strict=True):
+        layers = [(_array(layer.kernel), _array(layer.bias), "relu") for layer in head.layers[1:]]
+        last = (_array(_array(head.last.kernel) / count), np.zeros(1, np.float32), "identity")
+        total = total + Value(graph, graph.dense_to_one(value.op("Relu").name, [*layers, last])).op("Reshape", flat)
+    return total
