@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.data.features import example_value, vocabulary_table
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.files import atomic_folder, sha256_of, write_json
@@ -57,6 +59,7 @@ def export_bundle(
             (temporary / f"{name}.onnx").write_bytes(graph.SerializeToString())
         save_arrays(temporary / "arrays.safetensors", named_variables(model.weights), {"model": "sli_rec"})
         pq.write_table(catalogue, temporary / "catalogue.parquet")
+        dataset = replace(dataset, features=dataset.features.chosen(config.features))
         for name, table in _vocabulary_tables(dataset).items():
             pq.write_table(table, temporary / f"vocabulary_{name}.parquet")
         pq.write_table(events_table(dataset, config.data.max_seq_length), temporary / "events.parquet")
@@ -111,7 +114,10 @@ def _available(product: Mapping[str, Any]) -> bool | None:
 
 
 def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
-    """Returns the last events of every known shopper, oldest first, and the ids of all items that they ever touched."""
+    """Returns the last events of every known shopper, oldest first, and the ids of all items that they ever touched.
+
+    Of custom features: `event_<name>`, ids aligned with the events, and `user_<name>`, an id.
+    """
     offsets = dataset.user_offsets
     known = np.arange(1, dataset.num_users)
     starts, ends = offsets[known], offsets[known + 1]
@@ -122,6 +128,8 @@ def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
     seen_users, seen_items = seen // dataset.num_items, seen % dataset.num_items
     kept = (seen_users > 0) & (seen_items > 0)
     seen_offsets = np.searchsorted(seen_users[kept], np.arange(1, dataset.num_users + 1))
+    of_features = {each.input_name: _lists(each.ids[window], ends - last) for each in dataset.features.stored_events}
+    of_features |= {each.input_name: pa.array(each.ids[1:]) for each in dataset.features.of("user")}
     return pa.table(
         {
             "user_id": pa.array(dataset.vocabularies["user"].values[1:], pa.string()),
@@ -129,6 +137,7 @@ def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
             "timestamps": _lists(dataset.timestamp[window], ends - last),
             "first_timestamp": dataset.timestamp[starts],
             "seen": _lists(seen_items[kept].astype(np.int32), np.diff(seen_offsets)),
+            **of_features,
         }
     )
 
@@ -147,12 +156,8 @@ def _lists(values: NDArray[Any], lengths: NDArray[np.int64]) -> pa.ListArray:
 
 def _vocabulary_tables(dataset: EncodedSequences) -> dict[str, pa.Table]:
     """Returns id, value (null for the unknown value 0) and count for each vocabulary."""
-    tables: dict[str, pa.Table] = {}
-    for name, vocabulary in dataset.vocabularies.items():
-        values: list[str | None] = [None, *(str(value) for value in vocabulary.values[1:])]
-        ids = np.arange(vocabulary.size, dtype=np.int32)
-        tables[name] = pa.table({"id": ids, "value": pa.array(values, pa.string()), "count": vocabulary.counts})
-    return tables
+    of_features = {each.name: each.vocabulary for each in dataset.features.all if each.vocabulary is not None}
+    return {name: vocabulary_table(each) for name, each in {**dataset.vocabularies, **of_features}.items()}
 
 
 def make_example(
@@ -185,6 +190,14 @@ def make_example(
         "first_timestamp": dataset.timestamp[events[:1]],
         "now": dataset.timestamp[events[-1:]],
     }
+    shown: dict[str, Any] = {}  # the features' values, as a request has them
+    for each in dataset.features.stored_events:
+        history[each.input_name] = np.zeros((1, pad_to), np.int32)
+        history[each.input_name][0, : len(events)] = each.ids[events]
+        shown[each.name] = [example_value(each, int(number)) for number in each.ids[events]]
+    for each in dataset.features.of("user"):
+        history[each.input_name] = each.ids[[user]]
+        shown[each.name] = example_value(each, int(each.ids[user]))
     ids = catalogue["item_id"].to_numpy()
     touched = dataset.item[dataset.user_offsets[user] : end]  # what a known shopper has touched is not recommended
     open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, touched))
@@ -200,6 +213,7 @@ def make_example(
             "userId": str(dataset.vocabularies["user"].values[user]),
             "items": dataset.vocabularies["item"].decode(dataset.item[events]),
             "timestamps": [str(time) for time in dataset.timestamp[events]],
+            **shown,
         },
         "params": {"k": EXAMPLE_K, "recommend_seen": False},
         "itemIds": [gids[place] for place in places],
@@ -219,7 +233,7 @@ def _manifest(
         "format_version": FORMAT_VERSION,
         "model": config.model.model_type,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "features": {"item": ["item", "category"], "event": ["timestamp"]},
+        "features": _feature_names(dataset),
         "sizes": {
             "num_items": model.num_items,
             "num_categories": model.num_categories,
@@ -240,4 +254,12 @@ def _manifest(
         "metrics": dict(metrics),
         "library_versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "data_fingerprint": dataset.metadata["fingerprint"],
+        **({"custom_features": [each.document() for each in dataset.features.all]} if dataset.features else {}),
     }
+
+
+def _feature_names(dataset: EncodedSequences) -> dict[str, list[str]]:
+    names = {"item": ["item", "category"], "event": ["timestamp"]}
+    for each in dataset.features.all:
+        names.setdefault(each.of, []).append(each.name)
+    return names

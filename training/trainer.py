@@ -24,20 +24,22 @@ from training.devices import describe_devices, make_strategy, on_few_cores, run_
 from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
 from training.models.arrays import load_arrays, named_variables, read_metadata, save_arrays
-from training.models.ranker import BEST, CONFIG_FILE, INITIAL, LAST, SliRecRanker, build_model, load_model
+from training.models.ranker import (
+    BEST,
+    CONFIG_FILE,
+    INITIAL,
+    LAST,
+    SliRecRanker,
+    batch_signature,
+    build_model,
+    load_model,
+)
 from training.models.slirec import SliRec
 
 LOGGER = logging.getLogger(__name__)
 EpochReport = dict[str, Any]
 LOSSES_AT_ONCE = 16  # steps sent before their losses are read
 BATCHES_AHEAD = 4  # made while the network learns from others
-_BATCH = {
-    **dict.fromkeys(("items", "candidates"), tf.TensorSpec((None, None), tf.int32)),
-    **dict.fromkeys(("first_timestamp", "now"), tf.TensorSpec((None,), tf.int64)),
-    "timestamps": tf.TensorSpec((None, None), tf.int64),
-    "length": tf.TensorSpec((None,), tf.int32),
-    "correction": tf.TensorSpec((None, None), tf.float32),
-}  # of any size and length: one trace for all
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ class Trainer:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        self._traced = tf.function(self._step_graph, input_signature=[_BATCH], jit_compile=config.device.jit_compile)
+        self._inputs, compiled = batch_signature(self.model), config.device.jit_compile
+        self._traced = tf.function(self._step_graph, input_signature=[self._inputs], jit_compile=compiled)
         self._layer_weights = [
             weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
         ]
@@ -252,7 +255,7 @@ class Trainer:
         batches = training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
 
         def following() -> dict[str, Any] | None:
-            return (batch := next(batches, None)) and {name: tf.convert_to_tensor(x) for name, x in batch.items()}
+            return (batch := next(batches, None)) and {name: tf.convert_to_tensor(batch[name]) for name in self._inputs}
 
         with ThreadPoolExecutor(1, "batches") as thread:
             ahead = deque(thread.submit(following) for _ in range(BATCHES_AHEAD))
@@ -296,11 +299,7 @@ class Trainer:
         if train.layer_l2:
             loss += train.layer_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._layer_weights])
         if train.embed_l2:
-            ids = tf.concat([tf.reshape(batch["items"], [-1]), tf.reshape(batch["candidates"], [-1])], 0)
-            for layer, used in (
-                (self.model.item_embedding, ids),
-                (self.model.cate_embedding, tf.gather(self.model.item_category, ids)),
-            ):
+            for layer, used in self.model.used_embeddings(batch):
                 # A flag for each row instead of tf.unique, which XLA cannot compile.
                 table = tf.convert_to_tensor(layer.embeddings)
                 flags = tf.math.unsorted_segment_max(tf.ones_like(used, table.dtype), used, tf.shape(table)[0])

@@ -2,12 +2,13 @@
 
 `sequences.parquet` has one row per interaction; `vocabulary_user.parquet`, `vocabulary_item.parquet` and
 `vocabulary_category.parquet` name the ids; `negatives_valid.parquet` and `negatives_test.parquet` hold the offline
-negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint.
+negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint. A data set with custom features also has
+a column for each of events, `features_item.parquet`, `features_user.parquet` and a vocabulary for each.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
+from training.data.features import NO_FEATURES, DatasetFeatures, feature_tables, read_features
 from training.data.vocabulary import Vocabulary
+from training.feature_config import CLOCK_SIZES
 from training.files import atomic_folder, sha256_of, write_json
 
 FORMAT_VERSION: Final = 1
@@ -68,6 +71,7 @@ class EncodedSequences:
         item_category: (num_items,) int32 category id of each item; `item_category[0]` is 0.
         negatives: "valid" and "test": (n, k) int32 item ids, aligned with `rows(split)`.
         metadata: The content of `dataset.json`.
+        features: Custom features.
     """
 
     user: npt.NDArray[np.int32]
@@ -80,6 +84,7 @@ class EncodedSequences:
     item_category: npt.NDArray[np.int32]
     negatives: Mapping[str, Negatives]
     metadata: Mapping[str, Any]
+    features: DatasetFeatures = NO_FEATURES
 
     @property
     def num_users(self) -> int:
@@ -132,8 +137,11 @@ def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
                 f"`format_version` in {path / METADATA_FILE} should be {FORMAT_VERSION}. "
                 f"Received: {metadata.get('format_version')!r}. Run scripts.ml.preprocess again"
             )
-        tables = {name: _read(path / file_name(name), schema) for name, schema in SCHEMAS.items()}
-        dataset = from_tables(tables, metadata)
+        of_features = metadata.get("features", [])
+        schemas = schemas_with(f"event_{each['name']}" for each in of_features if has_column(each))
+        tables = {name: _read(path / file_name(name), schema) for name, schema in schemas.items()}
+        features = read_features(of_features, lambda name: pq.read_table(path / name), tables[SEQUENCES])
+        dataset = replace(from_tables(tables, metadata), features=features)
         negatives = {
             split: _read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
             for split in HELD_OUT
@@ -144,6 +152,19 @@ def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
             f"{type(error).__name__}: {error}. Run scripts.ml.preprocess to write it"
         ) from error
     return replace(dataset, negatives=negatives)
+
+
+def has_column(document: Mapping[str, Any]) -> bool:
+    """Whether a feature, as `dataset.json` describes it, has a column among the sequences."""
+    return document["of"] == "event" and document["kind"] not in CLOCK_SIZES
+
+
+def schemas_with(event_columns: Iterable[str]) -> dict[str, pa.Schema]:
+    """Returns `SCHEMAS` with columns of event features among the sequences."""
+    sequences = SCHEMAS[SEQUENCES]
+    for name in event_columns:
+        sequences = sequences.append(pa.field(name, pa.int32()))
+    return {**SCHEMAS, SEQUENCES: sequences}
 
 
 def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> EncodedSequences:
@@ -194,8 +215,8 @@ def write_folder(
     """Writes everything beside `folder` and then swaps it in: a reader sees the old folder or the new one.
 
     Args:
-        tables: Tables with the schemas of `SCHEMAS`.
-        dataset: The same, without negatives.
+        tables: Tables with the schemas of `SCHEMAS`, the sequences with the columns of event features.
+        dataset: The same, with custom features, without negatives.
         draw_negatives: Draws the negatives of a held-out split. They are drawn while the tables are being written.
         metadata: Content of `dataset.json` but for the format version and the fingerprint.
         folder: Folder to write or replace.
@@ -204,15 +225,21 @@ def write_folder(
         The dataset with negatives and with the complete content of `dataset.json`.
     """
     require_replaceable(folder)
+    of_features = feature_tables(dataset.features)
+    if clash := sorted(set(of_features) & {file_name(name) for name in SCHEMAS}):
+        raise DatasetError(f"`name` of a feature should not be one of the data set's own. Received: {', '.join(clash)}")
     with atomic_folder(folder) as temporary:
         with ThreadPoolExecutor(1) as pool:
             writing = [pool.submit(_write, table, temporary / file_name(name)) for name, table in tables.items()]
             negatives = {split: draw_negatives(split) for split in HELD_OUT}
             for split, drawn in negatives.items():
                 _write(_negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
+            for name, table in of_features.items():
+                _write(table, temporary / name)
             for each in writing:
                 each.result()
-        fingerprint = sha256_of(*(temporary / file_name(name) for name in SCHEMAS))
+        names = (*(file_name(name) for name in SCHEMAS), *sorted(of_features))
+        fingerprint = sha256_of(*(temporary / name for name in names))
         complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
         write_json(complete, temporary / METADATA_FILE)
     return replace(dataset, negatives=negatives, metadata=complete)

@@ -5,8 +5,11 @@ A file of interactions is tab-separated text without header and without quoting,
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
+
+import narwhals as nw
 
 from training.data.columns import INTERACTION_COLUMNS
 from training.data.validation import (
@@ -17,6 +20,7 @@ from training.data.validation import (
     typed,
     validate_interactions,
 )
+from training.feature_config import FeaturesConfig
 from training.files import atomic_path
 
 __all__ = [
@@ -31,7 +35,9 @@ __all__ = [
 ENGINES: Final = ("polars", "duckdb", "pandas", "spark")  # the first is the default
 
 
-def read_interactions(path: str | os.PathLike[str], engine: str = ENGINES[0]) -> Any:
+def read_interactions(
+    path: str | os.PathLike[str], engine: str = ENGINES[0], features: FeaturesConfig | None = None
+) -> Any:
     """Reads interactions as a frame of the given engine.
 
     DuckDB, Polars and Spark frames are lazy: the file is read when something is computed from them. Empty lines are
@@ -41,6 +47,7 @@ def read_interactions(path: str | os.PathLike[str], engine: str = ENGINES[0]) ->
         path: A `.parquet` file, or text as described at the top of this module. Spark also reads folders and URLs.
         engine: "polars" (a LazyFrame), "duckdb" (a relation), "pandas" or "spark" (a DataFrame of the active session,
             or of a new local one).
+        features: Custom features whose columns are kept, where a Parquet file has them.
 
     Returns:
         Native frame with the columns of `INTERACTION_COLUMNS`: label and timestamp int64, null where the text is no
@@ -56,7 +63,19 @@ def read_interactions(path: str | os.PathLike[str], engine: str = ENGINES[0]) ->
         raise InteractionsError(f"`path` should be an existing file of interactions. Received: path = {location!r}")
     read = {"duckdb": _read_duckdb, "polars": _read_polars, "pandas": _read_pandas, "spark": _read_spark}[engine]
     with engine_errors(f"Reading interactions from {location} with {engine}"):
-        return typed(read(location, location.endswith(".parquet"))).to_native()
+        native = read(location, location.endswith(".parquet"))
+        frame = typed(native)
+        if not features or not location.endswith(".parquet"):
+            return frame.to_native()
+        return _with_columns(native, features.columns)
+
+
+def _with_columns(native: Any, columns: Sequence[str]) -> Any:
+    """Returns a frame with the five columns and those of `columns` that it has, all as they are."""
+    frame = nw.from_native(native)
+    names = frame.collect_schema().names()
+    kept = [name for name in columns if name in names and name not in INTERACTION_COLUMNS]
+    return frame.select(*INTERACTION_COLUMNS, *kept).to_native()
 
 
 def _read_duckdb(path: str, parquet: bool) -> Any:

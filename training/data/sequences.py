@@ -6,7 +6,8 @@ How rows become integers is in `training.data.encoding` and, for engines on one 
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from training.data.codes import can_code, code_interactions
-from training.data.columns import SPLITS
+from training.data.codes import Codes, can_code, code_interactions
+from training.data.columns import ITEM_ID, SPLITS
 from training.data.dataset import (
     FEATURES,
     SCHEMAS,
+    SEQUENCES,
     DatasetError,
     EncodedSequences,
     from_tables,
@@ -28,7 +30,8 @@ from training.data.dataset import (
     write_folder,
 )
 from training.data.encoding import EncodedFrames, check_item_categories, encode, encode_interactions
-from training.data.integer_encoding import encode_codes
+from training.data.feature_encoding import Values, encode_features
+from training.data.integer_encoding import encode_in_order
 from training.data.negatives import sample_offline_negatives
 from training.data.validation import (
     Frame,
@@ -40,6 +43,7 @@ from training.data.validation import (
     usable,
     with_reason,
 )
+from training.feature_config import FeaturesConfig
 
 __all__ = ["DatasetError", "EncodedFrames", "EncodedSequences", "build_dataset", "encode_interactions", "load_dataset"]
 
@@ -54,6 +58,8 @@ def build_dataset(
     test_num_ngs: int = 9,
     rng_seed: int = 42,
     catalogue: Iterable[str] | None = None,
+    features: FeaturesConfig | None = None,
+    products: Iterable[Mapping[str, Any]] | None = None,
 ) -> EncodedSequences:
     """Validates, splits and encodes interactions, draws offline negatives, and writes the folder.
 
@@ -66,6 +72,8 @@ def build_dataset(
         test_num_ngs: Offline negatives for each test row.
         rng_seed: Seed of the offline negatives.
         catalogue: Handles of the snapshot; interactions with others are dropped and counted. None accepts all.
+        features: Custom features to encode, from columns of the interactions or, of items, from `products`.
+        products: Product records of the snapshot.
 
     Returns:
         What `load_dataset` would return.
@@ -73,16 +81,24 @@ def build_dataset(
     Raises:
         InteractionsError: If the interactions cannot be used (see `training.data.validation`), or an item has
             several categories.
+        FeatureError: If nothing has the values of a feature.
         NegativesError: If a user has touched too many items.
         DatasetError: If `folder` holds something else.
     """
     target = Path(folder)
     require_replaceable(target)
     with engine_errors("Encoding interactions"):
-        checked = with_reason(native, catalogue)
-        encoded, report = _encode_here(checked) if can_code(checked) else _encode_there(checked)
+        checked = with_reason(native, catalogue, features)
+        encoded, report, values = _encode_here(checked) if can_code(checked) else _encode_there(checked)
         tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
     dataset = from_tables(tables, {})
+    if features:
+        records = None if products is None else {str(record["handle"]): record for record in products}
+        handles = dataset.vocabularies[ITEM_ID].values.tolist()
+        found = encode_features(features, values, tables[SEQUENCES], handles, dataset.num_users, records)
+        for each in found.stored_events:
+            tables[SEQUENCES] = tables[SEQUENCES].append_column(each.input_name, pa.array(each.ids))
+        dataset = replace(dataset, features=found)
     rng = np.random.default_rng(rng_seed)
     counts = {"valid": valid_num_ngs, "test": test_num_ngs}
 
@@ -102,25 +118,42 @@ def build_dataset(
         "engine": checked.implementation.value,
         "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
     }
+    if dataset.features:
+        metadata["features"] = [each.document() for each in dataset.features.all]
     return write_folder(tables, dataset, draw_negatives, metadata, target)
 
 
-def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
-    """Encodes in the memory of this process."""
+def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
+    """Encodes in the memory of this process; also returns the features' values of each row."""
     coded, rows = code_interactions(checked)
     report = report_from(rows)
-    return encode_codes(coded), report
+    tables, order = encode_in_order(coded)
+    values: dict[str, Values] = {}
+    for name, column in coded.features.items():
+        in_order = column.codes[order] if isinstance(column, Codes) else column[order]
+        values[name] = Codes(in_order, column.values) if isinstance(column, Codes) else in_order
+    return tables, report, values
 
 
-def _encode_there(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
-    """Encodes where the rows are, on a cluster, and collects the result."""
+def _encode_there(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
+    """Encodes where the rows are, on a cluster, and collects the result; else as `_encode_here`."""
     with holding() as hold:
         checked = hold(checked)
         report = report_of(checked)
         interactions = usable(checked)
         check_item_categories(interactions)
         frames = encode(interactions, hold)
-        return {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}, report
+        tables: dict[str, pa.Table] = {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}
+    values: dict[str, Values] = {}
+    for name in tables[SEQUENCES].column_names:
+        if ":" in name:  # of a feature
+            column: Any = tables[SEQUENCES][name].combine_chunks()
+            if pa.types.is_floating(column.type):
+                values[name] = column.to_numpy()
+            else:
+                column = column.dictionary_encode()
+                values[name] = Codes(column.indices.to_numpy(), column.dictionary.cast(pa.string()))
+    return tables, report, values
 
 
 def _arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:
