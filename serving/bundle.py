@@ -1,20 +1,22 @@
 """Model bundle on disk: verify every byte, then open it.
 
-A bundle is a folder with six ONNX graphs, the network's arrays, Parquet tables and `bundle.json`, which names the
-SHA-256 of every other file. Nothing in it is executed or unpickled.
+A bundle is a folder with a ranker, Parquet tables and `bundle.json`, which names the SHA-256 of every other file.
+Nothing in it is executed or unpickled. The ranker is SLi-Rec, six ONNX graphs and the network's arrays; or one ONNX
+graph `rank`, which is any other method; or a blend of both, all of these files.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from serving.config import problems_of
+from serving.manifest import Manifest, Sizes, problem_of_ranker
 from serving.tables import (
     BundleError,
     Catalogue,
@@ -28,8 +30,10 @@ from serving.tables import (
 
 __all__ = ["FORMAT_VERSION", "Bundle", "BundleError", "Graph", "Manifest", "Sizes", "open_bundle"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "bundle.json"
+RANK = "rank"
+RANK_INPUTS = ("items", "timestamps", "now")
 ENCODE_INPUTS = ("items", "timestamps", "length", "first_timestamp", "now")
 GRAPHS = ("encode", "candidates", "score", "features", "approximate", "sketch")
 CANDIDATE_VECTOR = "candidate"  # an output of `candidates`, which features begin with
@@ -37,54 +41,13 @@ LINEAR_FIT = ("slope", "offset", "basis")
 READINGS = ("gate_readings", "gate", "score_readings")
 READ_OUT = ("gate_slope", "gate_offset", "score_slope", "score_offset")
 VOCABULARIES = ("item", "category", "user")
+ARRAYS = "arrays.safetensors"  # of a network
 REQUIRED_FILES = (
-    "arrays.safetensors",
     "catalogue.parquet",
     "events.parquet",
     "example.json",
     *(f"vocabulary_{feature}.parquet" for feature in VOCABULARIES),
 )
-
-
-class _Frozen(BaseModel):
-    # Keys that this version does not know are kept out, not refused: a newer writer may add some within one
-    # format version, and every byte is covered by the hashes anyway.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Sizes(_Frozen):
-    """Sizes of the network and its tables; vocabularies count index 0."""
-
-    num_items: int = Field(ge=1)
-    num_categories: int = Field(ge=1)
-    num_users: int = Field(ge=1)
-    max_seq_length: int = Field(ge=1)
-    num_products: int = Field(ge=1)
-
-
-class GraphEntry(_Frozen):
-    """One ONNX graph as `bundle.json` lists it."""
-
-    file: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-class Manifest(_Frozen):
-    """`bundle.json`, format version 3."""
-
-    format_version: Literal[3]
-    model: str
-    created_at: str
-    features: dict[str, tuple[str, ...]]
-    sizes: Sizes
-    graphs: dict[str, GraphEntry]
-    config: dict[str, Any]
-    metrics: dict[str, Any]
-    library_versions: dict[str, str]
-    data_fingerprint: str
-    sha256: dict[str, str]
-    pad_to_max_seq_length: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,11 +66,12 @@ class Bundle:
     Attributes:
         path: Folder of the bundle.
         manifest: `bundle.json`.
-        graphs: "encode", from histories of one length to state tensors, first axis the shopper; "candidates", from
-            item ids to candidate tensors, first axis the item; "score", from one shopper's state and candidate tensors
-            to logits and short-term taste; "features", from candidate tensors to what short-term taste is close to a
-            linear map of; "approximate", as "score", with short-term taste from one, and first layers with what
-            follows from them; "sketch", as "approximate", with linear maps of the first layers for what follows.
+        graphs: Of SLi-Rec: "encode", from histories of one length to state tensors, first axis the shopper;
+            "candidates", from item ids to candidate tensors, first axis the item; "score", from one shopper's state and
+            candidate tensors to logits and short-term taste; "features", from candidate tensors to what short-term
+            taste is close to a linear map of; "approximate", as "score", with short-term taste from one, and first
+            layers with what follows from them; "sketch", as "approximate", with linear maps of the first layers for
+            what follows. Of any other method: "rank", from one shopper's history to the logits of all item ids.
         catalogue: Products that can be recommended, in catalogue order.
         vocabularies: "item", "category" and "user".
         events: Stored last events of known shoppers.
@@ -175,12 +139,15 @@ def _manifest(folder: Path, document: dict[str, Any]) -> Manifest:
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{folder / MANIFEST}: `format_version` should be {FORMAT_VERSION}. Received: {version!r}. "
-            "Export the bundle again with this version of the code (version 2 has no tags and stock of products)"
+            "Export the bundle again with this version of the code (version 3 does not say which ranker it holds)"
         )
     try:
-        return Manifest.model_validate(document)
+        manifest = Manifest.model_validate(document)
     except ValidationError as error:
         raise BundleError(f"{folder / MANIFEST}: {problems_of(error)}") from None
+    if problem := problem_of_ranker(manifest):
+        raise BundleError(f"{folder / MANIFEST}: {problem}")
+    return manifest
 
 
 def _verify_files(folder: Path, manifest: Manifest) -> None:
@@ -191,7 +158,8 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
         if not parts or name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0"):
             raise BundleError(f"{folder / MANIFEST}: file names should stay inside the bundle. Received: {name!r}")
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()} - {MANIFEST}
-    if missing := sorted((listed | set(REQUIRED_FILES)) - present):
+    required = {*REQUIRED_FILES, *([ARRAYS] if manifest.ranker.has_network else [])}
+    if missing := sorted((listed | required) - present):
         raise BundleError(f"Bundle {folder} lacks files: {', '.join(missing)}")
     if extra := sorted(present - listed):
         raise BundleError(f"Bundle {folder} has files that {MANIFEST} does not list: {', '.join(extra)}")
@@ -204,8 +172,8 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
-    graphs: dict[str, Graph] = {}
-    for name in GRAPHS:
+    ranker, graphs = manifest.ranker, dict[str, Graph]()
+    for name in (*(GRAPHS if ranker.has_network else ()), *([RANK] if ranker.has_rank_graph else [])):
         entry = manifest.graphs.get(name)
         if entry is None:
             raise BundleError(
@@ -214,9 +182,24 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
         if entry.file not in manifest.sha256:
             raise BundleError(f"{folder / MANIFEST}: `graphs.{name}.file` should be a file listed in `sha256`")
         graphs[name] = Graph(file=folder / entry.file, inputs=entry.inputs, outputs=entry.outputs)
+    for what, received, expected in (
+        *(_names_of_network(graphs) if ranker.has_network else ()),
+        *(_names_of_rank_graph(graphs[RANK]) if ranker.has_rank_graph else ()),
+    ):
+        if sorted(received) != sorted(expected):
+            raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")
+    if ranker.has_network and CANDIDATE_VECTOR not in (candidates := graphs["candidates"].outputs):
+        raise BundleError(
+            f"{folder / MANIFEST}: candidates outputs should have {CANDIDATE_VECTOR!r}. Received: {list(candidates)}"
+        )
+    return graphs
+
+
+def _names_of_network(graphs: Mapping[str, Graph]) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+    """What, names in `bundle.json`, names of the contract."""
     state, candidates = graphs["encode"].outputs, graphs["candidates"].outputs
     approximated = (name for name in graphs["approximate"].inputs if name in state)
-    for what, received, expected in (
+    return [
         ("encode inputs", graphs["encode"].inputs, ENCODE_INPUTS),
         ("candidates inputs", graphs["candidates"].inputs, ("items",)),
         ("score inputs", graphs["score"].inputs, (*state, *candidates)),
@@ -227,14 +210,12 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
         ("approximate outputs", graphs["approximate"].outputs, ("scores", *READINGS)),
         ("sketch inputs", graphs["sketch"].inputs, (*graphs["approximate"].inputs, *READ_OUT)),
         ("sketch outputs", graphs["sketch"].outputs, ("scores",)),
-    ):
-        if sorted(received) != sorted(expected):
-            raise BundleError(f"{folder / MANIFEST}: {what} should be {list(expected)}. Received: {list(received)}")
-    if CANDIDATE_VECTOR not in candidates:
-        raise BundleError(
-            f"{folder / MANIFEST}: candidates outputs should have {CANDIDATE_VECTOR!r}. Received: {list(candidates)}"
-        )
-    return graphs
+    ]
+
+
+def _names_of_rank_graph(graph: Graph) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+    used = [name for name in RANK_INPUTS if name in graph.inputs]  # popularity reads none of them
+    return [("rank inputs", graph.inputs, used), ("rank outputs", graph.outputs, ("scores",))]
 
 
 def _sha256(path: Path) -> str:

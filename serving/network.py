@@ -1,7 +1,7 @@
 """The trained network on ONNX Runtime: histories -> states -> logits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -40,12 +40,22 @@ class History:
         timestamps: (n,) int64 UNIX seconds.
         first_timestamp: Time of the shopper's first event.
         now: Time of the recommendation, not before the last event.
+        unknown: (u,) int64 UNIX seconds of events of products that the vocabulary does not have, never falling.
     """
 
     items: npt.NDArray[np.int32]
     timestamps: npt.NDArray[np.int64]
     first_timestamp: int
     now: int
+    unknown: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def with_unknown(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Item ids, 0 for an unknown product, and times of all events, oldest first."""
+        if not len(self.unknown):
+            return self.items, self.timestamps
+        times = np.concatenate([self.timestamps, self.unknown])
+        order = np.argsort(times, kind="stable")
+        return np.concatenate([self.items, np.zeros(len(self.unknown), np.int32)])[order], times[order]
 
 
 @dataclass(frozen=True)
@@ -104,13 +114,13 @@ class Network:
         self._workers = workers
         self._bound = config.candidate_chunk_size
         self._state_names = list(graphs["encode"].outputs)
-        self._encoder = _session(graphs["encode"])
+        self._encoder = open_session(graphs["encode"])
         self._scorer, self._features, self._approximator, self._sketcher = (
             _PairGraph(graphs[name], graphs["candidates"].outputs)
             for name in ("score", "features", "approximate", "sketch")
         )
         self._approximated = [name for name in self._state_names if name in graphs["approximate"].inputs]
-        self._candidates = self._prepare(_session(graphs["candidates"]), item_ids)
+        self._candidates = self._prepare(open_session(graphs["candidates"]), item_ids)
         self.vectors = self._candidates[CANDIDATE_VECTOR]
 
     def _prepare(self, session: ort.InferenceSession, item_ids: npt.NDArray[np.int32]) -> dict[str, Float32]:
@@ -263,11 +273,16 @@ class _PairGraph:
     """A graph that reads candidate tensors: its session, and the names of those."""
 
     def __init__(self, graph: Graph, candidates: Sequence[str]) -> None:
-        self.session = _session(graph)
+        self.session = open_session(graph)
         self.tables = [name for name in graph.inputs if name in candidates]
 
 
-def _session(graph: Graph) -> ort.InferenceSession:
+def open_session(graph: Graph) -> ort.InferenceSession:
+    """Opens a graph on one thread of the CPU.
+
+    Raises:
+        BundleError: It cannot be opened or has other inputs or outputs than `bundle.json` says.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # `Workers` says why
     options.inter_op_num_threads = 1

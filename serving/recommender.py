@@ -1,7 +1,8 @@
 """Ranks the whole inventory for shoppers with ONNX Runtime.
 
-A history is encoded once; its state is then scored against the candidates in chunks. What concerns the candidates
-alone is computed once, when the bundle is opened.
+What a shopper is ranked by is the bundle's ranker (`serving.rankers`): a network, which encodes a history once and then
+scores its state against the candidates in chunks, or another method. What concerns the candidates alone is computed
+once, when the bundle is opened.
 """
 
 import time
@@ -13,12 +14,12 @@ import numpy.typing as npt
 
 from serving.bundle import Bundle
 from serving.config import ServeConfig
-from serving.network import History, Network, Positions, State
+from serving.network import History, Positions
 from serving.questions import Choice, Question
+from serving.rankers import Prepared, open_ranker
 from serving.ranking import popularity_shares, sigmoid, top_k
 from serving.requests import MAX_ID_LENGTH, Request, RequestError, parse_options, parse_request
 from serving.rules import allowed_products
-from serving.shortlist import Shortlist
 from serving.tables import StoredHistory
 from serving.threads import Workers, default_threads
 
@@ -35,7 +36,7 @@ class Recommendation:
 
     Attributes:
         item_ids: Shopify GIDs (for a candidate that is not in the catalogue: its id as received).
-        scores: In [0, 1], falling: the sigmoid of the network's logit, or the popularity share.
+        scores: In [0, 1], falling: the sigmoid of the ranker's logit, or the popularity share.
         handles: Product handles ("" for a candidate that is not in the catalogue).
         message: What was unusual about the request; None when all was well. Holds no shopper data.
     """
@@ -80,10 +81,7 @@ class Recommender:
         shares[trained] = popularity_shares(catalogue.popularity[trained])
         self._popularity = shares[self._trained]
         self._workers = Workers(self.config.num_threads or default_threads())
-        self._network = Network(bundle, self.config, self._workers, catalogue.item_ids[self._trained])
-        two_stage_from = self.config.two_stage_from
-        large = two_stage_from is not None and len(self._trained) >= two_stage_from
-        self._shortlist = Shortlist(self._network, self.config.shortlist_sample) if large else None
+        self._ranker = open_ranker(bundle, self.config, self._workers, catalogue.item_ids[self._trained])
 
     def recommend(
         self,
@@ -98,10 +96,11 @@ class Recommender:
     ) -> Recommendation:
         """Returns the best products for one shopper.
 
-        The history is, in this order: the given events whose handle the network knows (others are skipped, with a
+        The history is, in this order: the given events whose handle the model knows (others are skipped, with a
         message); the stored last events of a known `user_id`; none, and then products are ranked by popularity, with
-        a message. Of a history longer than `max_seq_length` the latest events are read, while the time features still
-        count from its first event. Products that training never saw score 0 and come last.
+        a message. Of a long history a network reads the latest `max_seq_length` events, while its time features still
+        count from the first one; any other method reads `history_length`. Products that training never saw score 0 and
+        come last.
 
         Args:
             user_id: The shopper; None or "" for an anonymous one.
@@ -124,8 +123,8 @@ class Recommender:
         """
         choice = self._choice(k, recommend_seen, candidate_ids, now)
         question = self._question(choice, user_id, items, timestamps)
-        state = None if question.history is None else self._network.encode([question.history])[0]
-        return self._answer(choice, question, state, share=True)
+        prepared = None if question.history is None else self._ranker.prepare([question.history])[0]
+        return self._answer(choice, question, prepared, share=True)
 
     def recommend_batch(
         self,
@@ -168,9 +167,9 @@ class Recommender:
         def task(number: int) -> None:
             rows = order[number * _TOGETHER : (number + 1) * _TOGETHER]
             known = {row: history for row in rows if (history := questions[row].history) is not None}
-            states = dict(zip(known, self._network.encode(list(known.values())), strict=True))
+            prepared = dict(zip(known, self._ranker.prepare(list(known.values())), strict=True))
             for row in rows:
-                answers[row] = self._answer(choice, questions[row], states.get(row), share=len(shoppers) == 1)
+                answers[row] = self._answer(choice, questions[row], prepared.get(row), share=len(shoppers) == 1)
 
         self._workers.run(task, -(-len(order) // _TOGETHER))
         return [answers[row] for row in range(len(shoppers))]
@@ -227,7 +226,8 @@ class Recommender:
         if known.any():
             times = request.timestamps[known]
             # An unknown product is skipped, but its event still shows when the shopper was last active.
-            return History(ids[known], times, int(times[0]), int(request.timestamps[-1]) if now is None else now)
+            moment = int(request.timestamps[-1]) if now is None else now
+            return History(ids[known], times, int(times[0]), moment, unknown=request.timestamps[~known])
         stored = self._stored(request)
         if stored is not None:
             kept = stored.items > 0
@@ -238,7 +238,8 @@ class Recommender:
                 if now is not None and now < latest:
                     notes.append("`now` lies before the shopper's latest stored event; that event's time was used.")
                 moment = latest if now is None else max(now, latest)
-                return History(stored.items[kept], stored.timestamps[kept], stored.first_timestamp, moment)
+                times, others = stored.timestamps[kept], stored.timestamps[~kept]
+                return History(stored.items[kept], times, stored.first_timestamp, moment, unknown=others)
         notes.append("Nothing is known of this shopper: products are ranked by popularity.")
         return None
 
@@ -270,19 +271,15 @@ class Recommender:
             absent = [candidate for candidate in absent if candidate not in touched]
         return np.flatnonzero(eligible[self._trained]), self._untrained[eligible[self._untrained]], absent
 
-    def _answer(self, choice: Choice, question: Question, state: State | None, *, share: bool) -> Recommendation:
+    def _answer(self, choice: Choice, question: Question, prepared: Prepared, *, share: bool) -> Recommendation:
         k, notes = choice.options.k, question.notes
         positions, untrained, absent = self._eligible(choice, question.request)
-        if state is None:
+        if prepared is None:
             scores = self._popularity if positions is None else self._popularity[positions]
             best = top_k(scores, k)
             scores = scores[best]
         else:
-            size = max(self.config.shortlist_size, 4 * k)
-            count = len(self._trained) if positions is None else len(positions)
-            if self._shortlist and count >= max(self.config.two_stage_from or 0, 2 * size):
-                positions = self._shortlist.best(state, size, positions, share=share)
-            logits = self._network.logits(state, positions, share=share)
+            positions, logits = self._ranker.rank(prepared, k, positions, share=share)
             best = top_k(logits, k)
             scores = sigmoid(logits[best].astype(np.float64))
         ranked = self._trained[best if positions is None else positions[best]]

@@ -22,7 +22,7 @@ from training.models.arrays import named_variables, save_arrays
 from training.models.onnx_graphs import export_graphs
 from training.models.slirec import SliRec
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 EXAMPLE_K = 16
 LIBRARIES = ("tensorflow", "keras", "onnx", "numpy", "pandas", "pyarrow", "narwhals", "recommenders")
 
@@ -232,6 +232,7 @@ def _manifest(
     return {
         "format_version": FORMAT_VERSION,
         "model": config.model.model_type,
+        "ranker": {"kind": config.model.model_type, "settings": {}, "parts": []},
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "features": _feature_names(dataset),
         "sizes": {

@@ -190,8 +190,9 @@ def seal(folder: Path, **changes):
     rows = {n: pq.read_metadata(folder / f"{n}.parquet").num_rows for n in
             ("vocabulary_item", "vocabulary_category", "vocabulary_user", "catalogue")}  # fmt: skip
     document = {
-        "format_version": 3,
+        "format_version": 4,
         "model": "sli_rec",
+        "ranker": {"kind": "sli_rec", "settings": {}, "parts": []},
         "created_at": "2026-01-01T00:00:00+00:00",
         "features": {"item": ["item", "category"], "event": ["timestamp"]},
         "sizes": {

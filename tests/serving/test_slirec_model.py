@@ -114,7 +114,7 @@ def test_wrong_k_is_a_bad_request(model):
 
 def test_an_internal_error_says_nothing(path, monkeypatch, caplog):
     model = load(path)
-    monkeypatch.setattr(model.recommender._network, "encode", lambda _: 1 / 0)
+    monkeypatch.setattr(model.recommender._ranker, "prepare", lambda _: 1 / 0)
     with caplog.at_level(logging.ERROR), pytest.raises(MlflowException) as caught:
         model.predict(None, frame(SHIRT))
     assert caught.value.get_http_status_code() == 500

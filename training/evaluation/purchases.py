@@ -88,6 +88,7 @@ class History:
         basket: (R,) number of the basket, counted over all shoppers, rising with (user, time).
         age: (R,) how many baskets ago for this shopper; 0 is the latest one.
         num_baskets: (U,) number of baskets of each shopper.
+        basket_time: (B,) seconds UTC of the first line of each basket, by its number; those without rows too.
     """
 
     before: int
@@ -99,6 +100,7 @@ class History:
     basket: IntArray
     age: IntArray
     num_baskets: IntArray
+    basket_time: IntArray
 
     @property
     def num_users(self) -> int:
@@ -160,7 +162,7 @@ def history_before(purchases: Purchases, before: int, min_purchases: int = MIN_P
             f"{min_purchases} and {len(known)} earlier lines; lower it or move the cut"
         )
     user_ids, user = np.unique(known.user, return_inverse=True)
-    basket, basket_user = _basket_order(user, known.time, known.basket)
+    basket, basket_user, basket_time = _basket_order(user, known.time, known.basket)
     num_baskets = np.bincount(basket_user, minlength=len(user_ids))
     age = np.cumsum(num_baskets)[user] - 1 - basket  # baskets are numbered user by user
     item = np.minimum(np.searchsorted(item_ids, known.item), len(item_ids) - 1)
@@ -176,11 +178,12 @@ def history_before(purchases: Purchases, before: int, min_purchases: int = MIN_P
         basket=basket[rows],
         age=age[rows],
         num_baskets=num_baskets,
+        basket_time=basket_time,
     )
 
 
-def _basket_order(user: IntArray, time: IntArray, basket: IntArray) -> tuple[IntArray, IntArray]:
-    """Returns each row's basket number, rising with (user, first time of the basket), and each basket's user."""
+def _basket_order(user: IntArray, time: IntArray, basket: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Returns each row's basket number, rising with (user, first time of it), and each basket's user and first time."""
     order = np.lexsort((time, basket, user))
     starts = np.concatenate([[True], (np.diff(user[order]) != 0) | (np.diff(basket[order]) != 0)])[: len(order)]
     code = np.empty(len(order), dtype=np.int64)
@@ -189,4 +192,4 @@ def _basket_order(user: IntArray, time: IntArray, basket: IntArray) -> tuple[Int
     by_time = np.lexsort((time[heads], user[heads]))
     number = np.empty(len(heads), dtype=np.int64)
     number[by_time] = np.arange(len(heads))
-    return number[code], user[heads][by_time]
+    return number[code], user[heads][by_time], time[heads][by_time]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import compose, helper, numpy_helper
 
 IR_VERSION = 9  # what ONNX Runtime 1.17 and later read
 OPSET = 17  # ONNX Runtime 1.14 and later read it
@@ -18,8 +18,9 @@ Layer = tuple[NDArray[np.float32], NDArray[np.float32], str]  # kernel, bias, ac
 class GraphBuilder:
     """Collects inputs, nodes and outputs; values are passed about by name."""
 
-    def __init__(self, name: str, prefix: str = ""):
+    def __init__(self, name: str, prefix: str = "", opset: int = OPSET):
         self.name = name
+        self._opset = opset
         self._prefix = prefix
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
@@ -31,13 +32,13 @@ class GraphBuilder:
         self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
-    def output(self, name: str, shape: Sequence[int | str], value: str) -> str:
-        """Makes `value`, the result of the node added last, a float32 output called `name`."""
+    def output(self, name: str, shape: Sequence[int | str], value: str, dtype: int = onnx.TensorProto.FLOAT) -> str:
+        """Makes `value`, the result of the node added last, an output called `name`."""
         node = self._nodes[-1]
         if list(node.output) != [value]:
             raise ValueError(f"`value` should be the last node's result {list(node.output)}. Received: {value!r}")
         node.output[0] = name
-        self._outputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def constant(self, array: NDArray[Any]) -> str:
@@ -73,6 +74,26 @@ class GraphBuilder:
         inputs, count = (*states, *sequences), len(sequences)
         return self.nodes("Scan", *inputs, results=results, body=body._graph(), num_scan_inputs=count)
 
+    def embed(self, model: onnx.ModelProto) -> str:
+        """Adds the graph of a model that has inputs of this graph's names, and returns its only result.
+
+        Raises:
+            ValueError: It has several results, an input that this graph lacks, or was written for other operators.
+        """
+        names = {entry.name for entry in self._inputs}
+        opsets = {entry.domain: entry.version for entry in model.opset_import}
+        inputs, outputs = {entry.name for entry in model.graph.input}, len(model.graph.output)
+        if not inputs <= names or outputs != 1 or opsets.get("") != self._opset:
+            raise ValueError(
+                f"`model` should have inputs among {sorted(names)}, one output and operators of version {self._opset}. "
+                f"Received: inputs {sorted(inputs)}, {outputs} outputs and operators of version {opsets.get('')}"
+            )
+        prefix = f"{self._prefix}embedded_{len(self._nodes)}_"
+        inner = compose.add_prefix_graph(model.graph, prefix, rename_inputs=False)
+        self._nodes += inner.node
+        self._constants += inner.initializer
+        return inner.output[0].name
+
     def activation(self, value: str, name: str) -> str:
         """Adds a Keras activation function of the training configuration."""
         return value if name == "identity" else self.node(_ACTIVATIONS[name], value)
@@ -94,7 +115,7 @@ class GraphBuilder:
 
     def model(self) -> onnx.ModelProto:
         """Returns the checked graph."""
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", self._opset)]
         model = helper.make_model(self._graph(), opset_imports=opsets, ir_version=IR_VERSION, producer_name="slirec")
         onnx.checker.check_model(model, full_check=True)
         return model
