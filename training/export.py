@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
-from training.data.features import example_value, vocabulary_table
+from training.data.dataset import request_values
+from training.data.features import vocabulary_table
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.files import atomic_folder, sha256_of, write_json
@@ -190,14 +191,11 @@ def make_example(
         "first_timestamp": dataset.timestamp[events[:1]],
         "now": dataset.timestamp[events[-1:]],
     }
-    shown: dict[str, Any] = {}  # the features' values, as a request has them
     for each in dataset.features.stored_events:
         history[each.input_name] = np.zeros((1, pad_to), np.int32)
         history[each.input_name][0, : len(events)] = each.ids[events]
-        shown[each.name] = [example_value(each, int(number)) for number in each.ids[events]]
     for each in dataset.features.of("user"):
         history[each.input_name] = each.ids[[user]]
-        shown[each.name] = example_value(each, int(each.ids[user]))
     ids = catalogue["item_id"].to_numpy()
     touched = dataset.item[dataset.user_offsets[user] : end]  # what a known shopper has touched is not recommended
     open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, touched))
@@ -213,7 +211,7 @@ def make_example(
             "userId": str(dataset.vocabularies["user"].values[user]),
             "items": dataset.vocabularies["item"].decode(dataset.item[events]),
             "timestamps": [str(time) for time in dataset.timestamp[events]],
-            **shown,
+            **request_values(dataset, int(user), events),
         },
         "params": {"k": EXAMPLE_K, "recommend_seen": False},
         "itemIds": [gids[place] for place in places],

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
-from training.data.features import NO_FEATURES, DatasetFeatures, feature_tables, read_features
+from training.data.features import NO_FEATURES, DatasetFeatures, example_value, feature_tables, read_features
 from training.data.vocabulary import Vocabulary
 from training.feature_config import CLOCK_SIZES
 from training.files import atomic_folder, sha256_of, write_json
@@ -115,6 +115,22 @@ class EncodedSequences:
         if split not in SPLITS:
             raise ValueError(f"`split` should be one of {', '.join(SPLITS)}. Received: split = {split!r}")
         return np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64, copy=False)
+
+
+def request_values(dataset: EncodedSequences, user: int, events: Any) -> dict[str, Any]:
+    """Returns custom features as a request has them: a list of texts for each of events, a text for each of the user.
+
+    Args:
+        dataset: Encoded sequences.
+        user: User id.
+        events: Row numbers, or a slice of rows, of the events.
+    """
+    values: dict[str, Any] = {}
+    for each in dataset.features.stored_events:
+        values[each.name] = [example_value(each, number) for number in each.ids[events].tolist()]
+    for each in dataset.features.of("user"):
+        values[each.name] = example_value(each, int(each.ids[user]))
+    return values
 
 
 def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:

@@ -46,8 +46,8 @@ def export_graphs(model: SliRec) -> dict[str, onnx.ModelProto]:
         features: candidate tensors -> features (C, D + G + P), the first D of them the candidate's vector.
         approximate: slope (D + G + P, R), offset (R,), basis (R, H), long_term, shopper_gate, shopper_prediction where
             there is one, and candidate tensors -> scores (C,), with short-term taste = (features slope + offset) basis,
-            where the last column of slope is 0 and the last of offset 1; also gate_readings (C, G) and score_readings (C, P), the first layers of gate and
-            prediction, and the gate's logits gate (C,).
+            where the last column of slope is 0 and the last of offset 1; also gate_readings (C, G) and score_readings
+            (C, P), the first layers of gate and prediction, and the gate's logits gate (C,).
         sketch: as `approximate`, and gate_slope (1, G), gate_offset (1,), score_slope (1, P), score_offset (1,) for a
             linear map of the first layers in place of the layers after them -> scores (C,).
     """
