@@ -76,7 +76,7 @@ class FeatureEmbeddings(keras.layers.Layer):
             else:
                 values = table(ids)
                 values = values * ops.expand_dims(ops.cast(share, values.dtype), 1)
-                means = ops.segment_sum(values, owner, num_segments=self.num_items, sorted=True)
+                means = ops.segment_sum(values, owner, num_segments=self.num_items)
                 found.append(ops.take(means, items, axis=0))
         return found
 
