@@ -57,12 +57,12 @@ class Features:
                 ids[self._entries[name].input_name] = np.zeros(int(known.sum()), np.int32)
             else:
                 ids[self._entries[name].input_name] = self._encode(name, values, notes)[known]
-        return ids | self._of_user(request, stored, notes)
+        return {**ids, **self._of_user(request, stored, notes)}
 
     def of_stored(self, request: Request, stored: StoredHistory, kept: npt.NDArray[np.bool_], notes: list[str]) -> Ids:
         """Ids of those stored events that are kept, and of the user."""
         names = (self._entries[name].input_name for name in self.of_events)
-        return {name: stored.features[name][kept] for name in names} | self._of_user(request, stored, notes)
+        return {**{name: stored.features[name][kept] for name in names}, **self._of_user(request, stored, notes)}
 
     def _of_user(self, request: Request, stored: StoredHistory | None, notes: list[str]) -> Ids:
         ids: dict[str, npt.NDArray[np.int32]] = {}

@@ -62,11 +62,9 @@ def signature(config: ServeConfig, features: Sequence[FeatureEntry] = ()) -> Mod
     Written by hand: inference types the empty default of `candidate_ids` as a list of times.
     """
     text, texts = DataType.string, Array(DataType.string)
+    optional = [ColSpec(texts if each.of == "event" else text, each.name, required=False) for each in features]
     return ModelSignature(
-        inputs=Schema(
-            [ColSpec(text, "userId"), ColSpec(texts, "items"), ColSpec(texts, "timestamps")]
-            + [ColSpec(texts if each.of == "event" else text, each.name, required=False) for each in features]
-        ),
+        inputs=Schema([ColSpec(text, "userId"), ColSpec(texts, "items"), ColSpec(texts, "timestamps"), *optional]),
         outputs=Schema([ColSpec(texts, "itemIds"), ColSpec(Array(DataType.double), "preds")]),
         params=ParamSchema(
             [

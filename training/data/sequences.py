@@ -105,7 +105,7 @@ def build_dataset(
     def draw_negatives(split: str) -> npt.NDArray[np.int32]:
         return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
 
-    metadata = {
+    metadata: dict[str, Any] = {
         "rows_in": report.rows_in,
         "dropped": dict(report.dropped),
         "rows": report.rows_out,
@@ -130,8 +130,7 @@ def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport,
     tables, order = encode_in_order(coded)
     values: dict[str, Values] = {}
     for name, column in coded.features.items():
-        in_order = column.codes[order] if isinstance(column, Codes) else column[order]
-        values[name] = Codes(in_order, column.values) if isinstance(column, Codes) else in_order
+        values[name] = Codes(column.codes[order], column.values) if isinstance(column, Codes) else column[order]
     return tables, report, values
 
 

@@ -109,7 +109,7 @@ def _value(owner: str, feature: Feature, dtype: nw.dtypes.DType) -> nw.Expr:
             return nw.when(column.is_finite()).then(column).otherwise(nw.lit(MISSING_NUMBER)).alias(alias)
         expected = "numbers"
     else:
-        if dtype in (nw.String, nw.Categorical, nw.Enum, nw.Boolean) or dtype.is_integer():
+        if isinstance(dtype, nw.String | nw.Categorical | nw.Enum | nw.Boolean) or dtype.is_integer():
             return column.cast(nw.String).fill_null("").alias(alias)
         expected = "texts or whole numbers" if feature.kind != "multi" else "texts, with commas between several values"
     raise InteractionsError(

@@ -101,8 +101,8 @@ def embed(graph: GraphBuilder, model: SliRec, items: str) -> tuple[str, str]:
     every = np.arange(model.num_items, dtype=np.int32)
     table = np.concatenate([np.asarray(each, np.float32) for each in model.features.of_items(every)], axis=1)
     features = graph.node("Gather", graph.constant(table), items)
-    both = graph.node("Concat", item, category, features, axis=-1)
-    return graph.node("Concat", item, features, axis=-1), both
+    read = graph.node("Concat", item, features, axis=-1)
+    return read, graph.node("Concat", item, category, features, axis=-1)  # last: `candidates` makes it an output
 
 
 def event_inputs(model: SliRec) -> list[str]:
