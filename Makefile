@@ -51,7 +51,7 @@ format: $(STAMP)  ## Format the code, and mend what the linter can mend
 	@$(RUN) -m ruff format .
 
 notebooks: $(STAMP)  ## Execute the notebooks in full and save their outputs in place, without machine paths
-	@$(RUN) -m scripts.ml.run_notebooks --in-place $(ARGS)
+	@$(RUN) -m scripts.ml.run_notebooks --in-place --all $(ARGS)
 
 lab: $(STAMP)  ## Open JupyterLab on the notebooks
 	@$(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -95,7 +95,7 @@ gpu: $(STAMP)  ## Add NVIDIA's CUDA libraries to .venv, to train on a GPU
 		"tensorflow[and-cuda]==$$(sed -n 's/^tensorflow==\([^ ]*\).*/\1/p' requirements.lock)"
 
 lock: $(STAMP)  ## Write requirements.lock anew from pyproject.toml (ARGS=--upgrade: newest versions)
-	@$(RUN) -m uv pip compile pyproject.toml --extra dev --extra spark --override overrides.txt --universal \
+	@$(RUN) -m uv pip compile pyproject.toml --extra dev --extra spark --extra datasets --extra snowplow --override overrides.txt --universal \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--no-emit-find-links -o requirements.lock $(ARGS) > /dev/null
 

@@ -14,7 +14,7 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads(PYPROJECT)["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-EXTRAS = ("spark", "dev")  # the extras that the lock and environment.yml hold; gpu and datasets are added by hand
+EXTRAS = ("datasets", "snowplow", "spark", "dev")  # what the lock and environment.yml hold; gpu is added by hand
 PYTHONS = ("3.11.9", "3.12.4", "3.13.1")
 
 

@@ -27,6 +27,11 @@ from training.data.report import ImportReport
 from training.data.validation import REASON, report_of, with_reason
 
 OTHER_PURCHASES = "purchase in another file than the first that has some"
+SHARED = "  in several files"
+UNRELATED = (
+    "no shopper occurs in several files, so nothing was joined: did the tracker know signed-in customers by the "
+    "orders' opaque ids (import_snowplow --user login), or by the customers' numbers (--user customer)?"
+)
 
 
 def join_interactions(
@@ -77,6 +82,7 @@ def join_interactions(
             part = part.filter(pl.col(KIND).ne_missing(KINDS[-1]))
         bought += purchases
         parts.append(part.cast({KIND: pl.String, WEIGHT: pl.Float64, BASKET: pl.String}))
+    shoppers = pl.concat([part.select(USER).unique() for part in parts])[USER].drop_nulls()
     table = with_products(pl.concat(parts, how="diagonal_relaxed"), inventory)
     if inventory is None:
         named = pl.when(pl.col(CATEGORY).ne_missing(UNCATEGORIZED) & (pl.col(CATEGORY) != "")).then(pl.col(CATEGORY))
@@ -86,9 +92,15 @@ def join_interactions(
     found = report_of(checked)
     table = table.filter(checked.select(REASON).collect("polars").to_native()[REASON] == 0)
     dropped = dict(found.dropped) | ({OTHER_PURCHASES: other_purchases} if other_purchases else {})
-    notes = {"Shoppers": table[USER].n_unique()} | {
-        f"Rows of kind {kind or '(none)'}": count for kind, count in table[KIND].value_counts().sort(KIND).iter_rows()
-    }
+    shared = {SHARED: shoppers.filter(shoppers.is_duplicated() & shoppers.is_in(table[USER].implode())).n_unique()}
+    notes = (
+        {"Shoppers": table[USER].n_unique()}
+        | (shared if len(sources) > 1 else {})
+        | {
+            f"Rows of kind {kind or '(none)'}": count
+            for kind, count in table[KIND].value_counts().sort(KIND).iter_rows()
+        }
+    )
     moment = pl.concat_str(pl.col(USER), pl.lit("@"), pl.col(TIMESTAMP).cast(pl.String))
     table = table.with_columns(
         _weight(own_weights).alias(WEIGHT),
@@ -138,6 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    if report.notes.get(SHARED) == 0:
+        print(f"warning: {UNRELATED}", file=sys.stderr)
     print(report.text())
     print(f"Written to {arguments.output}")
     return 0

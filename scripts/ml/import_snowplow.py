@@ -1,7 +1,7 @@
 """Snowplow's page views and product events as interactions (contract 2).
 
     python -m scripts.ml.import_snowplow EVENTS [EVENTS ...] --output data/clicks.parquet [--inventory SNAPSHOT]
-        [--user browser|login] [--repeat-seconds 10] [--weights view=1 cart=3 purchase=5]
+        [--user browser|login|customer] [--repeat-seconds 10] [--weights view=1 cart=3 purchase=5]
 
 EVENTS are files, also .gz, of enriched TSV (read with snowplow-analytics-sdk) or of JSON lines with the tracker's raw
 payloads. Which events count, and what a bot is, says `import_snowplow_events`. Left out, and counted: bots, events
@@ -11,13 +11,17 @@ within seconds of the last (reloads, double clicks).
 Times are those of the collector where it gives any, else of the shopper's device. A session is the tracker's, or, where
 it has none, ends with a pause of 30 minutes. With an inventory, products may be called by handle, GID or its number,
 and others are left out; without one, an article number in a cart or purchase event has to be the handle.
+
+With `--user customer`, the ids that the shop gave the tracker are customers' numbers or GIDs; they become the opaque
+ids of the exported orders, which takes SLIREC_HMAC_SECRET. Better give the tracker the opaque ids and say `--user
+login`: then no customer's number is in what it collects (`scripts/shopify/theme/README.md` says how).
 """
 
 import argparse
 import gzip
 import sys
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -35,6 +39,7 @@ from scripts.ml.import_snowplow_events import (
     records_of,
 )
 from scripts.ml.import_table import write_table
+from scripts.shopify.shopper_ids import ShopperIds
 from training.data.columns import INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.event_columns import BASKET, KIND, KINDS, QUANTITY, SESSION, WEIGHT
 from training.data.interactions import InteractionsError
@@ -43,7 +48,9 @@ from training.data.report import DropCounter, ImportReport
 
 REPEAT_SECONDS: Final = 10
 SESSION_PAUSE: Final = 30 * 60
-USERS: Final = ("browser", "login")
+USERS: Final = ("browser", "login", "customer")
+NOBODY: Final = ("undefined", "null", "none", "nan")
+"""What a page's script makes of a user id that it does not have; many strangers would be one shopper by it."""
 
 _SCHEMA: Any = dict.fromkeys(ProductEvent._fields, pl.String) | {"milliseconds": pl.Int64, "quantity": pl.Int64}
 _LATEST = 100_000_000_000_000  # milliseconds; the year 5138
@@ -54,6 +61,7 @@ def import_snowplow(
     *,
     inventory: Inventory | None = None,
     user: str = USERS[0],
+    login_of: Callable[[str], str | None] | None = None,
     repeat_seconds: float = REPEAT_SECONDS,
     weights: Mapping[str, float] | None = None,
 ) -> tuple[pl.DataFrame, ImportReport]:
@@ -65,6 +73,8 @@ def import_snowplow(
         user: `browser`: the domain user id; or `login`: the user id that the shop gave the tracker, for all events of
             a browser that had exactly one, else the domain user id. With the opaque ids of the exported orders as
             logins, clicks and orders belong to one shopper.
+        login_of: From what the shop gave the tracker to the id in the interactions, such as `customer_id_of`, or to
+            None where it is no user's; by default it is that id already.
         repeat_seconds: An event is dropped if its user had one of the same kind with the same product so short before.
         weights: Of kinds; those left out have that of `WEIGHTS`.
 
@@ -77,8 +87,8 @@ def import_snowplow(
         InteractionsError: If no event is usable.
         ValueError: If an argument is impossible.
     """
-    if user not in USERS:
-        raise ValueError(f"`user` should be one of {', '.join(USERS)}. Received: user = {user!r}")
+    if user not in USERS[:2]:
+        raise ValueError(f"`user` should be one of {', '.join(USERS[:2])}. Received: user = {user!r}")
     if repeat_seconds < 0:
         raise ValueError(f"`repeat_seconds` should not be negative. Received: repeat_seconds = {repeat_seconds}")
     chosen = WEIGHTS | dict(checked_weights(weights))
@@ -90,6 +100,10 @@ def import_snowplow(
     agents = events.select("agent").unique()
     bots = agents.filter(pl.col("agent").map_elements(_is_bot, return_dtype=pl.Boolean))["agent"]
     events = counter.keep(events, ~pl.col("agent").is_in(bots.implode()).fill_null(False), "bot")
+    nobody = pl.col("login").str.to_lowercase().is_in(NOBODY)
+    events = events.with_columns(pl.when(nobody.fill_null(False).not_()).then(pl.col("login")).alias("login"))
+    if login_of is not None:
+        events = _with_logins(events, login_of)
     events = counter.keep(events.with_columns(_user(user).alias(USER)), pl.col(USER).is_not_null(), "no user id")
     events = counter.keep(events, pl.col("milliseconds").is_between(1, _LATEST, closed="left"), "no time")
     if names is not None:
@@ -102,16 +116,44 @@ def import_snowplow(
     since = pl.col("milliseconds").diff().over(USER, ITEM, KIND)
     repeated = since.is_not_null() & (since <= repeat_seconds * 1000)
     events = counter.keep(events, ~repeated, f"repeated within {repeat_seconds:g} s")
-    notes = {kind: events.filter(pl.col(KIND) == kind).height for kind in KINDS}
     result = _with_sessions(events).with_columns(
         pl.lit(1, pl.Int64).alias(LABEL),
         (pl.col("milliseconds") // 1000).alias(TIMESTAMP),
         pl.col(KIND).replace_strict(list(chosen), list(chosen.values()), return_dtype=pl.Float64).alias(WEIGHT),
     )
-    notes = {"Shoppers": events[USER].n_unique(), "Sessions": result[SESSION].n_unique()} | {
-        f"Rows of kind {kind}": count for kind, count in notes.items()
-    }
+    notes = {"Shoppers": result[USER].n_unique()}
+    if user == USERS[1]:
+        notes["  signed in"] = events.filter(pl.col(USER) == pl.col("login"))[USER].n_unique()
+    notes["Sessions"] = result[SESSION].n_unique()
+    notes |= {f"Rows of kind {kind}": result.filter(pl.col(KIND) == kind).height for kind in KINDS}
     return result.select(*INTERACTION_COLUMNS, KIND, WEIGHT, QUANTITY, BASKET, SESSION), counter.report(notes)
+
+
+def customer_id_of(ids: ShopperIds) -> Callable[[str], str | None]:
+    """Returns what makes a customer's number or GID the opaque id of the exported orders, and all else None.
+
+    Args:
+        ids: Of the merchant's secret.
+    """
+
+    def of(login: str) -> str | None:
+        try:
+            return ids.user_id_of(login if login.startswith("gid:") else f"gid://shopify/Customer/{login}")
+        except ValueError:
+            return None
+
+    return of
+
+
+def _with_logins(events: pl.DataFrame, login_of: Callable[[str], str | None]) -> pl.DataFrame:
+    found = {login: login_of(login) for login in events["login"].drop_nulls().unique() if login}
+    if found and not any(found.values()):  # the error does not repeat one: it may be a name or an address
+        raise InteractionsError(
+            "The user ids that the tracker was given should be customers' numbers or GIDs. Received: none that is. If "
+            "they are the opaque ids already, say --user login"
+        )
+    table = pl.DataFrame({"login": list(found), "_id": list(found.values())}, {"login": pl.String, "_id": pl.String})
+    return events.join(table, on="login", how="left", maintain_order="left").drop("login").rename({"_id": "login"})
 
 
 def _events(
@@ -193,10 +235,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         lines = (pair for path in arguments.events for pair in lines_of(path))
+        customers = arguments.user == USERS[2]
         interactions, report = import_snowplow(
             tqdm(lines, unit=" lines", unit_scale=True, desc="reading", delay=0.5),
             inventory=load_inventory(arguments.inventory) if arguments.inventory else None,
-            user=arguments.user,
+            user=USERS[1] if customers else arguments.user,
+            login_of=customer_id_of(ShopperIds.from_environment()) if customers else None,
             repeat_seconds=arguments.repeat_seconds,
             weights=parse_weights(arguments.weights),
         )

@@ -1,8 +1,9 @@
 """Executes the notebooks in order, top to bottom, each in a kernel of its own.
 
-    python -m scripts.ml.run_notebooks             # all data; executed copies under runs/notebooks
+    python -m scripts.ml.run_notebooks             # the workflow, 01 to 06; executed copies under runs/notebooks
     python -m scripts.ml.run_notebooks --quick     # less data
     python -m scripts.ml.run_notebooks 04 05       # some of them, on what the earlier ones left
+    python -m scripts.ml.run_notebooks --all       # also 07 and 08, which stand by themselves
     python -m scripts.ml.run_notebooks --in-place  # saves the outputs in notebooks/ itself
 
 Parameters are set in a cell of their own, right after the one tagged `parameters`.
@@ -27,6 +28,7 @@ from scripts.ml.run_summary import RunSummaryError, summarise_run
 from training.files import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOW = ("01", "02", "03", "04", "05", "06")  # of these each needs what those before it left
 QUICK = {  # results apart from those of a full run, so that they do not take each other's place
     **{"USERS": 400, "DAYS": 90, "EPOCHS": 3, "DATA_DIR": "data/quick", "RUNS_DIR": "runs/quick"},
     "GATE": {"baseline_margin": -10.0},  # what so little data can teach need not lead the simple methods
@@ -254,7 +256,10 @@ def _assignment(text: str) -> tuple[str, Any]:
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Returns the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.ml.run_notebooks", description=__doc__.splitlines()[0])
-    parser.add_argument("only", nargs="*", metavar="NUMBER", help="notebooks to execute, such as 04 (default: all)")
+    parser.add_argument(
+        "only", nargs="*", metavar="NUMBER", help="notebooks to execute, such as 04 (default: 01 to 06)"
+    )
+    parser.add_argument("--all", action="store_true", help="also the notebooks after 06")
     parser.add_argument("--quick", action="store_true", help=f"less data: {QUICK}")
     parser.add_argument(
         "--set",
@@ -275,7 +280,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parameters = {**(QUICK if arguments.quick else {}), **dict(arguments.set)}
     runs = REPOSITORY / str(parameters.get("RUNS_DIR", "runs"))
     paths = sorted(arguments.notebooks.glob("[0-9][0-9]_*.ipynb"))
-    chosen = [path for path in paths if not arguments.only or path.name.startswith(tuple(arguments.only))]
+    wanted = tuple(arguments.only) or ("" if arguments.all else WORKFLOW)
+    chosen = [path for path in paths if path.name.startswith(wanted)]
     try:
         if arguments.in_place and parameters:
             raise NotebookError("--in-place should save a run with the notebooks' own parameters, not others")
@@ -285,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 strip_machine(notebook, REPOSITORY)
                 with atomic_path(path) as temporary:
                     nbformat.write(notebook, temporary)
-        if chosen == paths:
+        if not arguments.only:
             print(summarise_run(runs))
     except (NotebookError, RunSummaryError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -128,6 +128,22 @@ def test_in_place_saves_stable_outputs_without_machine_paths(tmp_path, capsys, m
     assert "--in-place" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("asked", "executed", "summary"),
+    [([], ["01_a"], True), (["--all"], ["01_a", "07_b"], True), (["07"], ["07_b"], False)],
+)
+def test_the_workflow_ends_with_06_and_later_notebooks_are_asked_for(
+    tmp_path, capsys, monkeypatch, asked, executed, summary
+):
+    monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
+    for name in ("01_a", "07_b"):
+        saved(tmp_path, f"{name}.ipynb", "1 + 1")
+    results(tmp_path / "runs")
+    assert main([*asked, "--notebooks", str(tmp_path)]) == 0
+    assert sorted(path.stem for path in (tmp_path / "runs" / "notebooks").glob("*.ipynb")) == executed
+    assert ("Registered:" in capsys.readouterr().out) == summary
+
+
 def test_machine_paths_and_widgets_leave_rich_outputs_but_images_are_not_touched(tmp_path):
     document = notebook("x")
     document.cells[2].outputs = [

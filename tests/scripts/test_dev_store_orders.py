@@ -7,7 +7,7 @@ from store_calls import run
 
 from scripts.shopify.dev_store import ALL_SCOPES, DevStore
 from scripts.shopify.dev_store.orders import add_customer, add_order
-from scripts.shopify.dev_store.past_orders import make_orders
+from scripts.shopify.dev_store.past_orders import CHECKOUT, make_orders, make_past
 from scripts.shopify.dev_store.times import parse_time
 from scripts.shopify.inventory import catalogue_inventory
 
@@ -267,6 +267,29 @@ def test_the_same_seed_makes_the_same_orders(shop):
         add_product(other, product["handle"], product["title"])
     make_orders(other, inventory, orders=1000, days=100, seed=3)
     assert list(other.state.scan("Order")) == list(store.state.scan("Order"))
+    other.stop()
+
+
+def test_the_past_says_whose_visits_led_to_the_orders(shop):
+    store, inventory = shop
+    other = DevStore(clock=store.clock)
+    for product in inventory.products[1:]:
+        add_product(other, product["handle"], product["title"])
+    past = make_past(other, inventory, orders=50, days=60, seed=4)
+    plan, products = past.interactions.plan, past.interactions.product
+    steps = {
+        (past.customers.get(user), int(plan.timestamp[row]) + past.shift + CHECKOUT): inventory.handles[products[row]]
+        for user in range(past.interactions.num_users)
+        for row in range(plan.offsets[user], plan.offsets[user + 1])
+    }
+    orders = [order for order in other.state.scan("Order") if order["customer"]]
+    assert past.orders == 50
+    assert {order["customer"] for order in orders} == set(past.customers.values())
+    for order in orders:  # the last product of the visit, and a shopper's own products
+        moment = int(parse_time(order["processedAt"]))
+        assert (order["customer"], moment) in steps
+        own = {handle for (customer, time), handle in steps.items() if customer == order["customer"] and time <= moment}
+        assert {line["sku"] for line in order["lineItems"] if line["sku"]} <= own
     other.stop()
 
 

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from scripts.ml.import_joined import OTHER_PURCHASES, join_interactions, main
+from scripts.ml.import_joined import OTHER_PURCHASES, SHARED, join_interactions, main
 from training.data.columns import INTERACTION_COLUMNS
 from training.data.interactions import InteractionsError, write_interactions
 from training.data.inventory import inventory_from_records, save_inventory
@@ -52,6 +52,7 @@ def test_orders_and_clicks_become_one_table_and_nothing_is_bought_twice():
     assert (report.rows_in, report.rows_out) == (7, 5)
     assert report.notes == {
         "Shoppers": 2,
+        SHARED: 1,
         "Rows of kind cart": 1,
         "Rows of kind purchase": 2,
         "Rows of kind view": 2,
@@ -70,6 +71,15 @@ def test_an_inventory_decides_about_products_and_categories():
     result, report = join_interactions([ORDERS, CLICKS], inventory=INVENTORY)
     assert set(result.select("item_handle", "item_category").rows()) == {("mug", "Kitchen"), ("pen", "Office")}
     assert report.dropped["item_handle is not in the catalogue"] == 1
+
+
+def test_shoppers_of_several_files_are_counted():
+    strangers = CLICKS.with_columns(user_id=pl.lit("browser ") + pl.col("user_id"))
+    assert join_interactions([ORDERS, CLICKS, CLICKS.filter(user_id="bob")])[1].notes[SHARED] == 2
+    assert join_interactions([ORDERS, strangers])[1].notes[SHARED] == 0
+    assert SHARED not in join_interactions([ORDERS])[1].notes
+    nameless = ORDERS.with_columns(user_id=pl.lit(""))
+    assert join_interactions([nameless, nameless, CLICKS])[1].notes[SHARED] == 0  # the name of nobody
 
 
 def test_weights_come_from_the_call_then_the_rows_then_the_defaults():
@@ -105,6 +115,10 @@ def test_the_command_joins_parquet_and_text(tmp_path, capsys):
         (100, "purchase", 7.0),
         (101, None, 1.0),
     ]
+    assert "warning" not in capsys.readouterr().err
+    CLICKS.with_columns(user_id=pl.lit("a browser")).write_parquet(tmp_path / "strangers.parquet")
+    assert main([str(orders), str(tmp_path / "strangers.parquet"), "--output", str(output)]) == 0
+    assert capsys.readouterr().err.startswith("warning: no shopper occurs in several files")
     assert main([str(tmp_path / "none.parquet"), "--output", str(output)]) == 1
     assert "should be an existing file of interactions" in capsys.readouterr().err
     ORDERS.with_columns(quantity=pl.lit([1])).write_parquet(tmp_path / "lists.parquet")

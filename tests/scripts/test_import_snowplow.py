@@ -4,10 +4,13 @@ import sys
 
 import polars as pl
 import pytest
+from conftest import HMAC_SECRET
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from scripts.ml.import_snowplow import import_snowplow, lines_of, main
+from scripts.ml.import_snowplow import customer_id_of, import_snowplow, lines_of, main
+from scripts.shopify.shopper_ids import ShopperIds
 from training.data.interactions import InteractionsError, read_interactions
 from training.data.inventory import inventory_from_records, save_inventory
 
@@ -100,6 +103,31 @@ def test_a_browser_with_one_login_belongs_to_it_and_a_shared_one_does_not():
     assert report.dropped == {"no user id": 1}
 
 
+def test_a_login_that_is_only_the_word_for_none_is_none():
+    events = [page("mug", 0, "a", uid="undefined"), page("mug", 20, "b", uid="NULL"), page("pen", 40, "b", uid="anna")]
+    assert run(*events, user="login")[0]["user_id"].to_list() == ["a", "anna", "anna"]
+
+
+def test_customers_numbers_become_the_ids_of_their_orders_and_other_logins_are_nobodys():
+    ids = ShopperIds(SecretStr(HMAC_SECRET))
+    gid = "gid://shopify/Customer/7"
+    events = [
+        page("mug", 0, "home"),
+        page("pen", 20, "home", uid="7"),
+        page("mug", 40, "phone", uid=gid),
+        page("mug", 60, "tablet", uid="guest-4"),
+        page("mug", 80, ""),
+    ]
+    result, report = run(*events, user="login", login_of=customer_id_of(ids))
+    assert result["user_id"].to_list() == [*[ids.user_id_of(gid)] * 3, "tablet"]
+    assert (report.notes["Shoppers"], report.notes["  signed in"]) == (2, 1)
+    assert report.dropped == {"no user id": 1}
+    assert run(page("mug"), user="login", login_of=customer_id_of(ids))[0]["user_id"].to_list() == ["u1"]
+    with pytest.raises(InteractionsError, match="customers' numbers or GIDs") as refused:
+        run(page("mug", uid="anna@shop.example"), user="login", login_of=customer_id_of(ids))
+    assert "anna" not in str(refused.value)
+
+
 def test_a_post_payload_holds_several_events():
     schema = "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4"
     assert run({"schema": schema, "data": [page("mug"), page("pen", 1)]})[0]["item_handle"].to_list() == ["mug", "pen"]
@@ -154,7 +182,7 @@ def test_what_cannot_be_done_is_refused():
         run()
 
 
-def test_the_command_reads_files_also_packed_ones(tmp_path, capsys):
+def test_the_command_reads_files_also_packed_ones(tmp_path, capsys, monkeypatch):
     first, second = tmp_path / "a.json", tmp_path / "b.json.gz"
     first.write_text(json.dumps(page("mug", 30)) + "\n\n{broken\n")
     second.write_bytes(gzip.compress(b"\n" + json.dumps(page("pen")).encode() + b"\n"))
@@ -167,6 +195,11 @@ def test_the_command_reads_files_also_packed_ones(tmp_path, capsys):
         ("pen", "Office", 2.0),
         ("mug", "Kitchen", 2.0),
     ]
+    monkeypatch.setenv("SLIREC_HMAC_SECRET", HMAC_SECRET)
+    first.write_text(json.dumps(page("mug", uid="7")))
+    assert main([str(first), "--output", str(output), "--user", "customer"]) == 0
+    expected = ShopperIds(SecretStr(HMAC_SECRET)).user_id_of("gid://shopify/Customer/7")
+    assert pl.read_parquet(output)["user_id"].to_list() == [expected]
     assert main([str(first), "--output", str(tmp_path / "clicks.tsv")]) == 0
     assert read_interactions(tmp_path / "clicks.tsv").collect()["item_handle"].to_list() == ["mug"]
 
@@ -176,6 +209,9 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, monkeypatc
     assert main([str(tmp_path / "none.json"), *output]) == 1
     assert "which is not a file" in capsys.readouterr().err
     (tmp_path / "a.json").write_text("{}")
+    monkeypatch.delenv("SLIREC_HMAC_SECRET", raising=False)
+    assert main([str(tmp_path / "a.json"), *output, "--user", "customer"]) == 1
+    assert capsys.readouterr().err.startswith("error: set SLIREC_HMAC_SECRET to a secret")
     assert main([str(tmp_path / "a.json"), *output, "--weights", "view=much"]) == 1
     assert "could not convert" in capsys.readouterr().err
     (tmp_path / "b.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-20])

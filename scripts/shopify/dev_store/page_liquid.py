@@ -99,6 +99,16 @@ def _value(setting: Mapping[str, Any], text: str | None) -> Any:
     return text
 
 
+def render_liquid(source: str, **variables: Any) -> str:
+    """Returns what a piece of Liquid renders to.
+
+    Args:
+        source: The Liquid.
+        variables: Liquid objects, such as `customer`.
+    """
+    return _environment().from_string(source).render(**variables)
+
+
 def render_section(name: str, section_id: str, settings: Mapping[str, Any], **variables: Any) -> str:
     """Returns the HTML of one section, in the element that Shopify wraps around it.
 
@@ -109,7 +119,7 @@ def render_section(name: str, section_id: str, settings: Mapping[str, Any], **va
         variables: Global Liquid objects, such as `customer` and `routes`.
     """
     # The schema is for the theme editor only: it is not rendered, and its JSON is not Liquid.
-    template = _environment().from_string(_SCHEMA.sub("", section_source(name)))
-    html = template.render(section={"id": section_id, "settings": dict(settings)}, **variables)
+    section = {"id": section_id, "settings": dict(settings)}
+    html = render_liquid(_SCHEMA.sub("", section_source(name)), section=section, **variables)
     css_class = f"shopify-section {section_schema(name).get('class', '')}".strip()
     return f'<div id="shopify-section-{escape(section_id)}" class="{escape(css_class)}">{html}</div>'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.shopify.dev_store.catalogue_rules import shop_of
 from scripts.shopify.dev_store.page_liquid import hmac_sha256
 from scripts.shopify.dev_store.state import split_gid
-from scripts.shopify.marks import METAOBJECT_TYPE
+from scripts.shopify.marks import METAOBJECT_FIELD, METAOBJECT_TYPE
 
 if TYPE_CHECKING:
     from scripts.shopify.dev_store import DevStore
@@ -20,6 +20,11 @@ CUSTOMERS_LOOKED_AT = 500
 _CARD = "handle title vendor priceRange { minVariantPrice { amount currencyCode } }"
 _PRODUCTS = f"query Products($first: Int!) {{ products(first: $first) {{ nodes {{ {_CARD} }} }} }}"
 _PRODUCT = f"query Product($handle: String!) {{ product(handle: $handle) {{ {_CARD} productType description }} }}"
+_RECOMMENDED = f"""query Recommended($handle: MetaobjectHandleInput!, $first: Int!) {{
+  metaobject(handle: $handle) {{
+    field(key: "{METAOBJECT_FIELD}") {{ references(first: $first) {{ nodes {{ ... on Product {{ id {_CARD} }} }} }} }}
+  }}
+}}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,19 @@ def products_on_show(store: "DevStore") -> list[dict[str, Any]]:
 def product_by_handle(store: "DevStore", handle: str) -> dict[str, Any] | None:
     """Returns a published product, or None."""
     return _ask(store, _PRODUCT, handle=handle)["product"]
+
+
+def recommended_products(store: "DevStore", handle: str, first: int = 16) -> list[dict[str, Any]]:
+    """Returns the published products of a shopper's entry, best first, as the Storefront API shows them.
+
+    Args:
+        store: The shop.
+        handle: Of the shopper's metaobject, see `ShopperIds.handle_of`; without such an entry there are none.
+        first: At most so many.
+    """
+    variables = {"handle": {"type": METAOBJECT_TYPE, "handle": handle}, "first": first}
+    found = _ask(store, _RECOMMENDED, **variables)["metaobject"]
+    return [node for node in found["field"]["references"]["nodes"] if node] if found else []
 
 
 def price_text(money: Mapping[str, str]) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ORDERS_A_USER: Final = 3
 """Orders of a shopper in the mean."""
+CHECKOUT: Final = 120
+"""Seconds from the last product that a shopper looked at to the order."""
 _DAY: Final = 86_400
 
 
@@ -53,6 +55,25 @@ class Shares:
 _SHARES: Final = Shares()
 
 
+@dataclass(frozen=True)
+class PastOrders:
+    """The orders that were added, and the visits that they come from.
+
+    Attributes:
+        orders: How many.
+        interactions: All visits of all shoppers, those without an order too; in the generator's own time.
+        shift: Seconds to add to a time of `interactions` to have the shop's; an order follows `CHECKOUT` seconds after
+            the last step of its visit.
+        customers: Number of a shopper in `interactions` -> GID of the customer; shoppers who ordered as guests only, or
+            nothing, are left out.
+    """
+
+    orders: int
+    interactions: Interactions
+    shift: int
+    customers: dict[int, str]
+
+
 def make_orders(store: "DevStore", inventory: Inventory, *, orders: int, days: int = 120, seed: int = 42) -> int:
     """Adds past orders to a shop; the newest is of the store's now.
 
@@ -65,6 +86,22 @@ def make_orders(store: "DevStore", inventory: Inventory, *, orders: int, days: i
 
     Returns:
         The number of orders added.
+
+    Raises:
+        ValueError: The shop has none of the products, or `orders` is not positive.
+    """
+    return make_past(store, inventory, orders=orders, days=days, seed=seed).orders
+
+
+def make_past(store: "DevStore", inventory: Inventory, *, orders: int, days: int = 120, seed: int = 42) -> PastOrders:
+    """Adds past orders as `make_orders` does, and returns the visits behind them, of which a tracker would tell.
+
+    Args:
+        store: The shop.
+        inventory: Products that shoppers look at.
+        orders: How many orders.
+        days: Length of the time over which they came.
+        seed: Same seed, same orders and visits.
 
     Raises:
         ValueError: The shop has none of the products, or `orders` is not positive.
@@ -89,7 +126,7 @@ def make_orders(store: "DevStore", inventory: Inventory, *, orders: int, days: i
             seen = interactions.product[starts[session] : stops[session]]
             moment = int(times[stops[session] - 1]) + shift
             _one_order(store, [found[number] for number in seen], inventory, seen, int(user), moment, customers, rng)
-    return orders
+    return PastOrders(orders, interactions, shift - CHECKOUT, customers)
 
 
 def _enough(inventory: Inventory, orders: int, days: int, seed: int) -> Interactions:
