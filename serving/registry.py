@@ -277,6 +277,7 @@ def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> 
         model_config=config.model_dump(include=RANKING_KEYS),
         metadata={
             "format_version": manifest.format_version,
+            "ranker": manifest.ranker.kind,
             "features": {k: list(v) for k, v in manifest.features.items()},
         },
         params=dict(flat(manifest.config)),

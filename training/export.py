@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,9 @@ from training.data.features import vocabulary_table
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.files import atomic_folder, sha256_of, write_json
-from training.models.arrays import named_variables, save_arrays
-from training.models.onnx_graphs import export_graphs
-from training.models.slirec import SliRec
+
+if TYPE_CHECKING:
+    from training.models.slirec import SliRec
 
 FORMAT_VERSION = 4
 EXAMPLE_K = 16
@@ -29,7 +29,7 @@ LIBRARIES = ("tensorflow", "keras", "onnx", "numpy", "pandas", "pyarrow", "narwh
 
 
 def export_bundle(
-    model: SliRec,
+    model: "SliRec",
     dataset: EncodedSequences,
     inventory: Inventory,
     config: TrainingConfig,
@@ -52,6 +52,10 @@ def export_bundle(
     Raises:
         ValueError: No product of the inventory occurs in the training data, or no shopper can serve as the example.
     """
+    # Here, because TensorFlow takes seconds to import: the tables below serve rankers without a network, too.
+    from training.models.arrays import named_variables, save_arrays
+    from training.models.onnx_graphs import export_graphs
+
     target = Path(folder)
     with atomic_folder(target) as temporary:
         catalogue = catalogue_table(dataset, inventory)
@@ -61,7 +65,7 @@ def export_bundle(
         save_arrays(temporary / "arrays.safetensors", named_variables(model.weights), {"model": "sli_rec"})
         pq.write_table(catalogue, temporary / "catalogue.parquet")
         dataset = replace(dataset, features=dataset.features.chosen(config.features))
-        for name, table in _vocabulary_tables(dataset).items():
+        for name, table in vocabulary_tables(dataset).items():
             pq.write_table(table, temporary / f"vocabulary_{name}.parquet")
         pq.write_table(events_table(dataset, config.data.max_seq_length), temporary / "events.parquet")
         write_json(make_example(model, dataset, catalogue, config), temporary / "example.json")
@@ -155,32 +159,74 @@ def _lists(values: NDArray[Any], lengths: NDArray[np.int64]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
 
 
-def _vocabulary_tables(dataset: EncodedSequences) -> dict[str, pa.Table]:
+def vocabulary_tables(dataset: EncodedSequences) -> dict[str, pa.Table]:
     """Returns id, value (null for the unknown value 0) and count for each vocabulary."""
     of_features = {each.name: each.vocabulary for each in dataset.features.all if each.vocabulary is not None}
     return {name: vocabulary_table(each) for name, each in {**dataset.vocabularies, **of_features}.items()}
 
 
+def example_events(dataset: EncodedSequences, count: int = 3) -> tuple[int, NDArray[np.int64]]:
+    """Returns the most active shopper whose last `count` events are of products seen in training, and these rows.
+
+    Raises:
+        ValueError: There is no such shopper.
+    """
+    lengths = np.diff(dataset.user_offsets)[1:]
+    for user in 1 + np.argsort(-lengths, kind="stable"):
+        end = int(dataset.user_offsets[user + 1])
+        events = np.arange(max(int(dataset.user_offsets[user]), end - count), end)
+        if len(events) and (dataset.item[events] > 0).all():
+            return int(user), events
+    raise ValueError(
+        "The data set should have a shopper whose last events are all of products seen in training. Received: "
+        "none; were the training rows cut off long before the others?"
+    )
+
+
+def example_answer(
+    dataset: EncodedSequences,
+    catalogue: pa.Table,
+    user: int,
+    events: NDArray[np.int64],
+    logits: NDArray[Any],
+    *,
+    recommend_seen: bool = False,
+) -> dict[str, Any]:
+    """Returns a request with these events, and the answer that follows from logits of all item ids, (num_items,)."""
+    ids = catalogue["item_id"].to_numpy()
+    # What a known shopper has touched is not recommended.
+    start, end = dataset.user_offsets[user], dataset.user_offsets[user + 1]
+    touched = dataset.item[:0] if recommend_seen else dataset.item[start:end]
+    open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, touched))
+    logits = logits[ids[open_to_choice]]
+    best = np.argsort(-logits, kind="stable")[:EXAMPLE_K]
+    # Products that training never saw score 0 and come last, in catalogue order.
+    unseen = np.flatnonzero(ids == 0)[: EXAMPLE_K - len(best)]
+    places = np.concatenate([open_to_choice[best], unseen])
+    scores = 1.0 / (1.0 + np.exp(-logits[best].astype(np.float64)))
+    gids = catalogue["gid"].to_pylist()
+    return {
+        "request": {
+            "userId": str(dataset.vocabularies["user"].values[user]),
+            "items": dataset.vocabularies["item"].decode(dataset.item[events]),
+            "timestamps": [str(time) for time in dataset.timestamp[events]],
+            **request_values(dataset, user, events),
+        },
+        "params": {"k": EXAMPLE_K, "recommend_seen": recommend_seen},
+        "itemIds": [gids[place] for place in places],
+        "preds": [*scores.tolist(), *[0.0] * len(unseen)],
+    }
+
+
 def make_example(
-    model: SliRec, dataset: EncodedSequences, catalogue: pa.Table, config: TrainingConfig
+    model: "SliRec", dataset: EncodedSequences, catalogue: pa.Table, config: TrainingConfig
 ) -> dict[str, Any]:
     """Returns a request, a real shopper's last three events, and its answer as Keras computes it.
 
     Whoever loads the bundle can compare: same scores to 1e-5.
     """
-    lengths = np.diff(dataset.user_offsets)[1:]
     # Events known to the vocabulary, of the most active shopper who has them: the documented example.
-    count = min(3, config.data.max_seq_length)
-    for user in 1 + np.argsort(-lengths, kind="stable"):
-        end = int(dataset.user_offsets[user + 1])
-        events = np.arange(max(int(dataset.user_offsets[user]), end - count), end)
-        if (dataset.item[events] > 0).all():
-            break
-    else:
-        raise ValueError(
-            "The data set should have a shopper whose last events are all of products seen in training. Received: "
-            "none; were the training rows cut off long before the others?"
-        )
+    user, events = example_events(dataset, min(3, config.data.max_seq_length))
     pad_to = config.data.max_seq_length if config.model.recommenders_compatible else len(events)
     items, timestamps = np.zeros((1, pad_to), np.int32), np.zeros((1, pad_to), np.int64)
     items[0, : len(events)], timestamps[0, : len(events)] = dataset.item[events], dataset.timestamp[events]
@@ -196,31 +242,13 @@ def make_example(
         history[each.input_name][0, : len(events)] = each.ids[events]
     for each in dataset.features.of("user"):
         history[each.input_name] = each.ids[[user]]
-    ids = catalogue["item_id"].to_numpy()
-    touched = dataset.item[dataset.user_offsets[user] : end]  # what a known shopper has touched is not recommended
-    open_to_choice = np.flatnonzero((ids > 0) & ~np.isin(ids, touched))
-    logits = np.asarray(model.score(model.encode(history), ids[open_to_choice][None, :].astype(np.int32)))[0]
-    best = np.argsort(-logits, kind="stable")[:EXAMPLE_K]
-    # Products that training never saw score 0 and come last, in catalogue order.
-    unseen = np.flatnonzero(ids == 0)[: EXAMPLE_K - len(best)]
-    places = np.concatenate([open_to_choice[best], unseen])
-    scores = 1.0 / (1.0 + np.exp(-logits[best].astype(np.float64)))
-    gids = catalogue["gid"].to_pylist()
-    return {
-        "request": {
-            "userId": str(dataset.vocabularies["user"].values[user]),
-            "items": dataset.vocabularies["item"].decode(dataset.item[events]),
-            "timestamps": [str(time) for time in dataset.timestamp[events]],
-            **request_values(dataset, int(user), events),
-        },
-        "params": {"k": EXAMPLE_K, "recommend_seen": False},
-        "itemIds": [gids[place] for place in places],
-        "preds": [*scores.tolist(), *[0.0] * len(unseen)],
-    }
+    known = np.arange(1, dataset.num_items, dtype=np.int32)
+    logits = np.asarray(model.score(model.encode(history), known[None, :]))[0]
+    return example_answer(dataset, catalogue, user, events, np.concatenate([logits[:1], logits]))
 
 
 def _manifest(
-    model: SliRec,
+    model: "SliRec",
     dataset: EncodedSequences,
     num_products: int,
     config: TrainingConfig,
@@ -241,14 +269,7 @@ def _manifest(
             "num_products": num_products,
         },
         "pad_to_max_seq_length": config.model.recommenders_compatible,
-        "graphs": {
-            name: {
-                "file": f"{name}.onnx",
-                "inputs": [entry.name for entry in graph.graph.input],
-                "outputs": [entry.name for entry in graph.graph.output],
-            }
-            for name, graph in graphs.items()
-        },
+        "graphs": {name: graph_entry(name, graph) for name, graph in graphs.items()},
         "config": config.model_dump(mode="json"),
         "metrics": dict(metrics),
         "library_versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -262,3 +283,9 @@ def _feature_names(dataset: EncodedSequences) -> dict[str, list[str]]:
     for each in dataset.features.all:
         names.setdefault(each.of, []).append(each.name)
     return names
+
+
+def graph_entry(name: str, graph: Any) -> dict[str, Any]:
+    """Returns what `bundle.json` says of an ONNX graph."""
+    inputs, outputs = ([entry.name for entry in side] for side in (graph.graph.input, graph.graph.output))
+    return {"file": f"{name}.onnx", "inputs": inputs, "outputs": outputs}

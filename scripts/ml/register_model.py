@@ -17,6 +17,7 @@ from scripts.ml.run_summary import format_registered
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError
 from serving.config import DEFAULT_CONFIG_PATH, ConfigError, ServeConfig, load_config
+from serving.manifest import SLI_REC
 from training.files import write_json
 
 DEFAULT_BUNDLE = Path("runs/slirec/bundle")
@@ -113,13 +114,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", help="registered model name (else SLIREC_MODEL_NAME, else the configuration's)")
     parser.add_argument("--alias", help="registry alias to set (else the configuration's gate.challenger_alias)")
     parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
+    parser.add_argument("--method", help=f"its name in the report (default: {METHOD}, for a bundle of it)")
     parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
     parser.add_argument("--summary", type=Path, default=DEFAULT_SUMMARY, help="where the result is noted")
     arguments = parser.parse_args(argv)
     try:
         bundle = open_bundle(arguments.bundle)
         config = load_config(arguments.config)
-        metrics = _metrics(arguments.evaluation, bundle)
+        metrics = _metrics(arguments.evaluation, bundle, arguments.method)
         run_id = arguments.run_id or _training_run(arguments.bundle)
         # The file's name alone: folders are this machine's business.
         tags = {"serving_config_file": arguments.config.name}
@@ -137,15 +139,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _metrics(path: Path | None, bundle: Bundle) -> dict[str, float]:
-    """Figures of the evaluation report; none where the default one is not there or is of other data."""
+def _metrics(path: Path | None, bundle: Bundle, method: str | None) -> dict[str, float]:
+    """Figures of the evaluation report; none where the default one is not there, or is of other data or methods."""
     report_path = path or DEFAULT_EVALUATION
+    if method is None:
+        kind = bundle.manifest.ranker.kind
+        if kind != SLI_REC:
+            if path is not None:
+                raise ValueError(f"`--method` should name the {kind} among those of {path}. Received: none")
+            return {}
+        method = METHOD
     if path is None and not report_path.exists():
         return {}
     report = json.loads(report_path.read_text(encoding="utf-8"))
     expected = ("test", bundle.manifest.data_fingerprint)
     if (report.get("split"), report.get("data_fingerprint")) == expected:
-        return evaluation_metrics(report)
+        return evaluation_metrics(report, method)
     problem = f"{report_path} should be an evaluation of the test split of the data that the bundle was trained on"
     if path is not None:
         raise ValueError(f"{problem}; evaluate again, or name another report")
