@@ -37,6 +37,10 @@ class DataConfig(Section):
         default=4, description="Sampled negatives of a validation row (sampled protocol)."
     )
     test_num_ngs: PositiveInt = Field(default=9, description="Sampled negatives of a test row (sampled protocol).")
+    same_time: Literal["ordered", "together"] = Field(
+        default="ordered",
+        description="Events of a user at one second: ordered by handle, or together: a set, no history of each other.",
+    )
 
 
 class ModelConfig(Section):
@@ -104,21 +108,48 @@ class OptimizerConfig(Section):
     embed_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on the embeddings used in a batch.")
     layer_l2: NonNegativeFloat = Field(default=1e-4, description="L2 on all other weights.")
     learning_rate: Annotated[float, Field(gt=0)] = Field(default=0.001, description="Learning rate of Adam.")
+    learning_rate_schedule: Literal["constant", "exponential", "cosine"] = Field(
+        default="exponential",
+        description="exponential: falls by learning_rate_decay each epoch; cosine: falls to 0 at the last of `epochs`.",
+    )
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Factor on the learning rate for each epoch, applied smoothly; 1 = constant."
     )
-    loss: Literal["softmax"] = Field(default="softmax", description="Softmax over the positive and its negatives.")
-    optimizer: Literal["adam"] = Field(default="adam", description="Optimiser.")
+    warmup_epochs: NonNegativeFloat = Field(default=0.0, description="Epochs of linear rise before the cosine's fall.")
+    loss: Literal["softmax", "full_softmax", "gbce", "bce"] = Field(
+        default="softmax",
+        description="softmax: over the positive and its negatives; full_softmax: over all items, no negatives are "
+        "drawn; bce: each candidate alone; gbce: bce corrected for the share of items drawn.",
+    )
+    gbce_t: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.75, description="Calibration of gbce: 0 = bce, 1 = corrected fully."
+    )
+    optimizer: Literal["adam", "adamw"] = Field(default="adam", description="Optimiser; adamw applies weight_decay.")
+    weight_decay: NonNegativeFloat = Field(
+        default=0.0, description="Decoupled weight decay of adamw on the layers' matrices; embeddings have embed_l2."
+    )
     epochs: PositiveInt = Field(default=10, description="Most epochs to train.")
     batch_size: PositiveInt = Field(default=400, description="Positives in a batch, over all devices.")
-    train_num_ngs: PositiveInt = Field(
+    epoch_examples: PositiveInt | None = Field(
+        default=None, description="Positives of an epoch, drawn anew for each; none = all of the training split."
+    )
+    train_num_ngs: Count = Field(
         default=4, description="In-batch negatives for each positive, never from the history that is read."
     )
     history_num_ngs: Count = Field(
         default=0, description="Further negatives for each positive, from its own history: not everything seen is next."
     )
     catalogue_num_ngs: Count = Field(
-        default=0, description="Further negatives for each positive, uniform over the catalogue; nothing is spared."
+        default=0, description="Further negatives for each positive, from the whole catalogue; nothing is spared."
+    )
+    catalogue_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Catalogue negatives are drawn by count^power: 0 = uniform, 1 = by popularity."
+    )
+    hard_num_ngs: Count = Field(
+        default=0, description="Further negatives for each positive: those of hard_pool items that score highest."
+    )
+    hard_pool: PositiveInt = Field(
+        default=32, description="Items drawn for each positive as catalogue negatives are, for hard_num_ngs to choose."
     )
     logq_correction: bool = Field(
         default=False,
@@ -127,6 +158,9 @@ class OptimizerConfig(Section):
     )
     is_clip_norm: bool = Field(default=False, description="Clip each gradient to max_grad_norm.")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=2.0, description="Largest norm of one gradient.")
+    max_global_norm: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Largest norm of all gradients together, instead of is_clip_norm; none = any."
+    )
     EARLY_STOP: Count = Field(default=3, description="Epochs without a better metric; 0 = never stop.")
     eval_metric: str = Field(
         default="seen_in/NDCG@10",
@@ -136,13 +170,55 @@ class OptimizerConfig(Section):
     )
     seed: Count = Field(default=42, description="Seed of weights, batches, negatives and dropout.")
 
+    @property
+    def num_negatives(self) -> int:
+        """Negatives of a positive of all kinds, where any are drawn."""
+        return self.train_num_ngs + self.history_num_ngs + self.catalogue_num_ngs + self.hard_num_ngs
+
     @model_validator(mode="after")
-    def _everything_can_be_drawn(self) -> Self:
-        if self.logq_correction and not self.catalogue_num_ngs:
-            raise ValueError(
-                "`logq_correction` needs `catalogue_num_ngs` of at least 1. Received: catalogue_num_ngs = 0"
-            )
+    def _settings_fit(self) -> Self:
+        if fault := _fault(self):
+            raise ValueError(fault)
         return self
+
+
+def _fault(train: OptimizerConfig) -> str | None:
+    """Returns what two settings contradict each other, with what was received."""
+    if train.logq_correction and train.loss != "softmax":
+        return f"`logq_correction` is a correction of the sampled softmax. Received: loss = {train.loss}"
+    if train.logq_correction and not train.catalogue_num_ngs:
+        return "`logq_correction` needs `catalogue_num_ngs` of at least 1. Received: catalogue_num_ngs = 0"
+    if train.hard_num_ngs and (train.logq_correction or train.loss == "full_softmax"):
+        return (
+            "`hard_num_ngs` should be 0 with `logq_correction`, because how often the network picks an item is not "
+            f"known, and with full_softmax. Received: hard_num_ngs = {train.hard_num_ngs}"
+        )
+    if train.hard_num_ngs > train.hard_pool:
+        return f"`hard_pool` should be at least hard_num_ngs = {train.hard_num_ngs}. Received: {train.hard_pool}"
+    if not train.num_negatives and train.loss != "full_softmax":
+        return "At least one of the numbers of negatives should be positive. Received: all are 0"
+    if train.learning_rate_decay < 1 and train.learning_rate_schedule != "exponential":
+        return (
+            "`learning_rate_decay` should be 1 unless the schedule is exponential. Received: "
+            f"{train.learning_rate_decay} with {train.learning_rate_schedule}"
+        )
+    if train.warmup_epochs and train.learning_rate_schedule != "cosine":
+        return f"`warmup_epochs` belongs to the schedule cosine. Received: {train.learning_rate_schedule}"
+    if train.warmup_epochs >= train.epochs:
+        return f"`warmup_epochs` should be fewer than epochs = {train.epochs}. Received: {train.warmup_epochs}"
+    if train.is_clip_norm and train.max_global_norm is not None:
+        return "Gradients are clipped by `is_clip_norm` or by `max_global_norm`, not by both. Received: both"
+    if (train.optimizer == "adamw") != (train.weight_decay > 0):
+        return (
+            "`weight_decay` belongs to optimizer adamw, and adamw needs it. Received: "
+            f"optimizer = {train.optimizer}, weight_decay = {train.weight_decay}"
+        )
+    if train.weight_decay and train.layer_l2:
+        return (
+            "`layer_l2` should be 0 with `weight_decay`: both shrink the same weights. "
+            f"Received: layer_l2 = {train.layer_l2}"
+        )
+    return None
 
 
 class DeviceConfig(Section):

@@ -91,14 +91,18 @@ def tracked_run(
     dataset: EncodedSequences,
     run_folder: str | os.PathLike[str],
     tracking_uri: str | None = None,
+    name: str = "slirec",
 ) -> Generator[Tracker]:
     """Opens the MLflow run of a training folder: the one noted in `run.json` if the server has it, else a new one.
+
+    Inside `tracked_study` it becomes a child of the study's run.
 
     Args:
         config: Logged as parameters.
         dataset: Logged as data set, by fingerprint and sizes.
         run_folder: Folder of the training run; `run.json` there keeps the run's id for a resume and for registration.
         tracking_uri: See `prepare_tracking`.
+        name: Name of a new run.
 
     Yields:
         The tracker.
@@ -109,7 +113,7 @@ def tracked_run(
     note = Path(run_folder) / RUN_FILE
     try:
         prepare_tracking(tracking_uri)
-        opened = _open_run(note)
+        opened = _open_run(note, name)
     except MlflowException as error:
         raise TrackingError(f"MLflow could not open a run: {' '.join(str(error).split())}") from error
     with opened as run:
@@ -128,11 +132,39 @@ def tracked_run(
         yield Tracker(run_id)
 
 
-def _open_run(note: Path) -> Any:
+@contextmanager
+def tracked_study(folder: str | os.PathLike[str], tracking_uri: str | None = None) -> Generator[Tracker]:
+    """Opens the MLflow run of a tuning study; runs opened within it are its children.
+
+    Args:
+        folder: Folder of the study; `run.json` there keeps the run's id.
+        tracking_uri: See `prepare_tracking`.
+
+    Yields:
+        The tracker.
+
+    Raises:
+        TrackingError: MLflow refused, or could not be reached.
+    """
+    note = Path(folder) / RUN_FILE
+    try:
+        prepare_tracking(tracking_uri)
+        opened = _open_run(note, "tuning")
+    except MlflowException as error:
+        raise TrackingError(f"MLflow could not open a run: {' '.join(str(error).split())}") from error
+    with opened as run:
+        run_id = str(run.info.run_id)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_json({"mlflow_run_id": run_id}, note)
+        yield Tracker(run_id)
+
+
+def _open_run(note: Path, name: str) -> Any:
+    nested = mlflow.active_run() is not None
     if note.exists():
         run_id = str(json.loads(note.read_text(encoding="utf-8"))["mlflow_run_id"])
         try:
-            return mlflow.start_run(run_id=run_id)
+            return mlflow.start_run(run_id=run_id, nested=nested)
         except MlflowException:
             LOGGER.warning("MLflow has no run %s any more: starting a new one.", run_id)
-    return mlflow.start_run(run_name="slirec")
+    return mlflow.start_run(run_name=name, nested=nested)

@@ -2,12 +2,12 @@
 
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from training.data.sequences import EncodedSequences
 from training.devices import describe_devices, make_strategy, on_few_cores, run_operations_side_by_side
 from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
+from training.losses import check_memory
 from training.models.arrays import load_arrays, named_variables, read_metadata, save_arrays
 from training.models.ranker import (
     BEST,
@@ -30,11 +31,12 @@ from training.models.ranker import (
     INITIAL,
     LAST,
     SliRecRanker,
-    batch_signature,
     build_model,
     load_model,
 )
 from training.models.slirec import SliRec
+from training.optimizers import make_optimizer
+from training.steps import TrainingStep
 
 LOGGER = logging.getLogger(__name__)
 EpochReport = dict[str, Any]
@@ -61,9 +63,9 @@ class TrainingResult:
 
 
 def run_identity(dataset: EncodedSequences, config: TrainingConfig) -> dict[str, Any]:
-    """Returns what must be equal for a run to be continued; more epochs may be asked for."""
+    """Returns what must be equal for a run to be continued; more epochs may be asked for, but for the cosine."""
     document = config.model_dump(mode="json")
-    for free in ("epochs", "EARLY_STOP"):
+    for free in ("EARLY_STOP", *(() if config.train.learning_rate_schedule == "cosine" else ("epochs",))):
         del document["train"][free]
     return {"config": document, "data_fingerprint": dataset.metadata["fingerprint"]}
 
@@ -100,7 +102,7 @@ class Trainer:
         progress: Whether to show progress bars.
 
     Raises:
-        ValueError: The folder holds a run of another configuration or dataset.
+        ValueError: The folder holds a run of another configuration or dataset, or the loss needs too much memory.
     """
 
     def __init__(
@@ -111,44 +113,30 @@ class Trainer:
         on_epoch: Callable[[EpochReport], None] | None = None,
         progress: bool = True,
     ):
-        self.dataset = dataset
+        train = config.train
+        self.dataset = dataset.viewed(config.data.same_time)
         self.config = config
+        check_memory(config, dataset.num_items)
         self.folder = Path(run_folder)
         self.on_epoch = on_epoch
         self.progress = progress
         self.history: list[EpochReport] = []
         run_operations_side_by_side()
-        self._metric = f"valid/{config.train.eval_metric}"  # its name in the reports
+        self._metric = f"valid/{train.eval_metric}"  # its name in the reports
         self.strategy = make_strategy(config.device.strategy)
         LOGGER.info(describe_devices(self.strategy, config))
         previous = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.device.precision)
         try:
             with self.strategy.scope():
-                self.model = build_model(dataset, config)
-                self.optimizer = self._make_optimizer()
+                self.model = build_model(self.dataset, config)
+                steps = len(epoch_rows(self.dataset, train.batch_size, np.random.default_rng(0), train.epoch_examples))
+                self.optimizer = make_optimizer(config, self.model.trainable_variables, steps)
         finally:
             keras.config.set_dtype_policy(previous)
         self.model.target_attention.in_chunks = on_few_cores() and not config.device.jit_compile
         self.ranker = SliRecRanker(self.model, config.data.max_seq_length)
-        self._inputs, compiled = batch_signature(self.model), config.device.jit_compile
-        self._traced = tf.function(self._step_graph, input_signature=[self._inputs], jit_compile=compiled)
-        self._layer_weights = [
-            weight for weight in self.model.trainable_variables if not weight.path.endswith("_embedding/embeddings")
-        ]
-
-    def _make_optimizer(self) -> Any:
-        train = self.config.train
-        rate: Any = train.learning_rate
-        if train.learning_rate_decay < 1:
-            steps = len(epoch_rows(self.dataset, train.batch_size, np.random.default_rng(0)))
-            rate = keras.optimizers.schedules.ExponentialDecay(rate, steps, train.learning_rate_decay)
-        clip = train.max_grad_norm if train.is_clip_norm else None
-        optimizer: Any = keras.optimizers.Adam(rate, clipnorm=clip, name="adam")
-        if self.config.device.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled_adam")
-        optimizer.build(self.model.trainable_variables)
-        return optimizer
+        self.step = TrainingStep(self.model, self.optimizer, self.strategy, config)
 
     def fit(self) -> TrainingResult:
         """Trains until the epochs are used up or the validation metric no longer improves.
@@ -206,7 +194,7 @@ class Trainer:
         total = np.float64(0)
         done, waiting = 0, 0.0
         unread: list[Any] = []
-        rows = len(self.dataset.rows("train"))
+        rows = min(len(self.dataset.rows("train")), self.config.train.epoch_examples or sys.maxsize)
         bar = tqdm(total=rows, desc=f"epoch {epoch}", unit="example", unit_scale=True, disable=not self.progress)
         batches = self._batches(epoch) if given is None else iter(given)
         with bar:
@@ -215,7 +203,7 @@ class Trainer:
                 batch = next(batches, None)
                 waiting += time.perf_counter() - asked
                 if batch is not None:
-                    unread.append(self._step(batch))
+                    unread.append(self.step(batch))
                     done += len(batch["length"])
                     bar.update(len(batch["length"]))
                 # Reading a loss waits for its step, so that a GPU would stand idle until the next one is sent.
@@ -262,50 +250,6 @@ class Trainer:
             while (batch := ahead.popleft().result()) is not None:
                 ahead.append(thread.submit(following))
                 yield batch
-
-    @cached_property
-    def _step(self) -> Any:
-        """One optimisation step; a concrete function, which is called with less ado than one that may trace anew."""
-        return self._traced.get_concrete_function()
-
-    def _step_graph(self, batch: dict[str, Any]) -> Any:
-        losses = self.strategy.run(self._replica_step, args=(batch,))
-        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
-
-    def _replica_step(self, batch: dict[str, Any]) -> Any:
-        """One optimisation step on one device's share of the rows; returns the share's summed data loss."""
-        rows, replicas = tf.shape(batch["length"])[0], self.strategy.num_replicas_in_sync
-        batch_size = tf.cast(rows, tf.float32)
-        if replicas > 1:
-            replica: Any = tf.distribute.get_replica_context().replica_id_in_sync_group
-            start, end = rows * replica // replicas, rows * (replica + 1) // replicas
-            batch = {name: array[start:end] for name, array in batch.items()}
-        with tf.GradientTape() as tape:
-            logits = self.model(batch, training=True) + batch["correction"]
-            positive = tf.zeros(tf.shape(logits)[0], tf.int32)  # the positive is the first candidate
-            data_loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(positive, logits))
-            loss = data_loss / batch_size + self._regularisation(batch) / replicas
-            scaled = self.optimizer.scale_loss(loss)
-        variables = self.model.trainable_variables
-        # Zero for a bias before batch normalisation, which nothing depends on.
-        gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return data_loss
-
-    def _regularisation(self, batch: dict[str, Any]) -> Any:
-        """L2 as in recommenders: embeddings that occur in the batch, each once, and all other weights."""
-        train = self.config.train
-        loss = tf.constant(0.0)
-        if train.layer_l2:
-            loss += train.layer_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._layer_weights])
-        if train.embed_l2:
-            for layer, used in self.model.used_embeddings(batch):
-                # A flag for each row instead of tf.unique, which XLA cannot compile.
-                table = tf.convert_to_tensor(layer.embeddings)
-                flags = tf.math.unsorted_segment_max(tf.ones_like(used, table.dtype), used, tf.shape(table)[0])
-                flags = tf.maximum(flags, 0.0)
-                loss += train.embed_l2 * 0.5 * tf.reduce_sum(tf.reduce_sum(table * table, axis=1) * flags)
-        return loss
 
 
 def train(

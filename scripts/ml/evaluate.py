@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from training.config import load_config as load_training_config
 from training.data.sequences import EncodedSequences, load_dataset
 from training.evaluation.plots import metric_by_history_length, model_comparison, training_curves
 from training.evaluation.protocol import NamedRanker, Ranker, primary_metric
@@ -123,6 +124,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if run is None:
         print("no training run: baselines only", file=sys.stderr)
     else:
+        # All methods are judged by the rule for events at one second that the network was trained by.
+        dataset = dataset.viewed(load_training_config(run / "config.yaml").data.same_time)
         rankers += network_rankers(run, dataset)
     if oracle is not None:
         rankers.append(oracle)

@@ -5,16 +5,9 @@ from hypothesis import strategies as st
 from small_data import small_dataset
 
 from training.config import OptimizerConfig
-from training.data.batches import (
-    HistoryBatch,
-    _from_catalogue,
-    _from_history,
-    epoch_rows,
-    expected_counts,
-    history_window,
-    training_batches,
-)
+from training.data.batches import epoch_rows, history_window, training_batches
 from training.data.negatives import sample_in_batch_negatives
+from training.data.training_negatives import Catalogue, expected_counts, from_history
 
 
 @pytest.fixture(scope="module")
@@ -98,17 +91,19 @@ def test_catalogue_negatives_are_uniform_over_all_other_items(dataset):
     assert counts.max() < 1.2 * counts.mean()
 
 
-def test_the_correction_is_minus_the_logarithm_of_how_often_a_candidate_is_drawn():
+@pytest.mark.parametrize("power", [0.0, 0.75])
+def test_the_correction_is_minus_the_logarithm_of_how_often_a_candidate_is_drawn(power):
     """Counted over many draws of the negatives of one small batch."""
     items = np.array([[1, 2, 2, 0], [3, 4, 0, 0], [5, 1, 6, 7]], np.int32)
     length = np.array([3, 2, 4], np.int32)
-    none = np.zeros(3, np.int64)
-    history = HistoryBatch(items, np.zeros((3, 4), np.int64), length, none, none)
     positives = np.array([8, 3, 1], np.int32)
-    config = OptimizerConfig(train_num_ngs=1, history_num_ngs=2, catalogue_num_ngs=3, logq_correction=True)
+    config = OptimizerConfig(
+        train_num_ngs=1, history_num_ngs=2, catalogue_num_ngs=3, catalogue_power=power, logq_correction=True
+    )
+    catalogue = Catalogue(np.array([0, 16, 9, 8, 7, 5, 4, 3, 2, 1, 1]), power)
     everything = np.tile(np.arange(1, 11, dtype=np.int32), (3, 1))
     candidates = np.concatenate([positives[:, None], everything], axis=1)
-    expected = expected_counts(candidates, history, 11, config)[:, 1:]
+    expected = expected_counts(candidates, items, length, catalogue, config)[:, 1:]
 
     rng, draws = np.random.default_rng(0), 20_000
     counts = np.zeros((3, 11))
@@ -116,8 +111,8 @@ def test_the_correction_is_minus_the_logarithm_of_how_often_a_candidate_is_drawn
         negatives = np.concatenate(
             [
                 sample_in_batch_negatives(positives, items, 1, rng, num_items=11),
-                _from_history(11, history, positives, 2, rng),
-                _from_catalogue(11, positives, 3, rng),
+                from_history(catalogue, items, length, positives, 2, rng),
+                catalogue.draw(positives, 3, rng),
             ],
             axis=1,
         )

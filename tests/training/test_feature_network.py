@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime as ort
 import pytest
+import tensorflow as tf
 from feature_data import FEATURES, MORE, TINY, feature_config, feature_interactions, feature_inventory
 
 from training.config import ModelConfig
@@ -152,7 +153,7 @@ def test_a_step_trains_every_embedding_of_a_feature(dataset, tmp_path):
     trainer = Trainer(dataset, feature_config(MORE), tmp_path / "run", progress=False)
     before = [np.asarray(table.embeddings).copy() for table in trainer.model.features.tables]
     batch = next(training_batches(dataset, trainer.config.train, 50, None, np.random.default_rng(0)))
-    trainer._step({name: batch[name] for name in trainer._inputs})
+    trainer.step({name: tf.convert_to_tensor(array) for name, array in batch.items()})
     for feature, start, table in zip(
         trainer.model.features.features, before, trainer.model.features.tables, strict=True
     ):

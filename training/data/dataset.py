@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ FEATURES: Final = (USER_ID, ITEM_ID, CATEGORY_ID)
 HELD_OUT: Final = SPLITS[1:]
 
 Negatives = npt.NDArray[np.int32]
+SameTime = Literal["ordered", "together"]
 
 _VOCABULARY_SCHEMA: Final = pa.schema({"id": pa.int32(), "value": pa.string(), "count": pa.int64()})
 SCHEMAS: Final = {
@@ -72,6 +73,8 @@ class EncodedSequences:
         negatives: "valid" and "test": (n, k) int32 item ids, aligned with `rows(split)`.
         metadata: The content of `dataset.json`.
         features: Custom features.
+        same_time: What an event's history is: "ordered", every event before it; "together", those of an earlier second,
+            so that what was bought together is no history of each other.
     """
 
     user: npt.NDArray[np.int32]
@@ -85,6 +88,7 @@ class EncodedSequences:
     negatives: Mapping[str, Negatives]
     metadata: Mapping[str, Any]
     features: DatasetFeatures = NO_FEATURES
+    same_time: SameTime = "ordered"
 
     @property
     def num_users(self) -> int:
@@ -107,14 +111,45 @@ class EncodedSequences:
         return np.searchsorted(self.user, np.arange(self.num_users + 1)).astype(np.int64)
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
-        """Returns the row numbers of a split ("train", "valid", "test") that have at least one earlier event.
+        """Returns the row numbers of a split ("train", "valid", "test") that have a history.
 
         Raises:
             ValueError: If there is no such split.
         """
         if split not in SPLITS:
             raise ValueError(f"`split` should be one of {', '.join(SPLITS)}. Received: split = {split!r}")
-        return np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64, copy=False)
+        rows = np.flatnonzero((self.split == SPLITS.index(split)) & (self.position >= 1)).astype(np.int64, copy=False)
+        return rows if self.same_time == "ordered" else rows[self.history_lengths(rows) >= 1]
+
+    @cached_property
+    def _moments(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the first row of each row's user and second."""
+        new = np.ones(len(self.user), bool)
+        new[1:] = (self.user[1:] != self.user[:-1]) | (self.timestamp[1:] != self.timestamp[:-1])
+        return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+
+    def history_ends(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns (B,) int64: the history of each row is the rows of its user before this one."""
+        return rows if self.same_time == "ordered" else self._moments[rows]
+
+    def history_lengths(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns (B,) int64: number of events in the history of each row."""
+        return self.position[rows] - (rows - self.history_ends(rows))
+
+    def viewed(self, same_time: SameTime) -> "EncodedSequences":
+        """Returns the same interactions with another rule for events at one second; see `same_time`.
+
+        Rows that have no history under it are no rows of any split, and their negatives are left out.
+        """
+        if same_time == self.same_time:
+            return self
+        if self.same_time != "ordered":
+            raise ValueError(f"`viewed` should be asked of the data set as loaded. Received: {self.same_time!r}")
+        view = replace(self, same_time=same_time)
+        negatives = {
+            split: drawn[view.history_lengths(self.rows(split)) >= 1] for split, drawn in self.negatives.items()
+        }
+        return replace(view, negatives=negatives)
 
 
 def request_values(dataset: EncodedSequences, user: int, events: Any) -> dict[str, Any]:

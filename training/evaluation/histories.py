@@ -26,20 +26,20 @@ class EarlierEvents:
 
 
 def earlier_events(dataset: EncodedSequences, rows: NDArray[Any], last: int | None = None) -> EarlierEvents:
-    """Returns the events of the same shopper before each row, of all splits, at most the `last` latest.
+    """Returns the history of each row (see `dataset.same_time`), of all splits, at most the `last` latest events.
 
     Args:
         dataset: Encoded sequences; rows of one user are adjacent and `position` counts them from 0.
         rows: (B,) row numbers.
         last: How many events at most; None for all of them.
     """
-    counts = dataset.position[rows].astype(np.int64)
+    ends, counts = dataset.history_ends(rows), dataset.history_lengths(rows)
     if last is not None:
         counts = np.minimum(counts, last)
     index = np.repeat(np.arange(len(rows), dtype=np.int64), counts)
     starts = np.cumsum(counts) - counts
     age = np.arange(len(index), dtype=np.int64) - starts[index]
-    return EarlierEvents(index, rows.astype(np.int64)[index] - 1 - age, age)
+    return EarlierEvents(index, ends.astype(np.int64)[index] - 1 - age, age)
 
 
 def history_matrix(

@@ -50,8 +50,8 @@ class SliRecRanker:
         """Returns (len(rows), num_items) logits from the events before each row; column 0 means nothing."""
         pad_to = self.max_seq_length if self.model.config.recommenders_compatible else None
         scores = np.zeros((len(rows), self.model.num_items), np.float32)
-        order = np.argsort(dataset.position[rows], kind="stable")  # similar lengths together: little padding
-        lengths = np.clip(dataset.position[rows[order]], 1, self.max_seq_length)
+        order = np.argsort(dataset.history_lengths(rows), kind="stable")  # similar lengths together: little padding
+        lengths = np.clip(dataset.history_lengths(rows[order]), 1, self.max_seq_length)
         parts: list[NDArray[np.int64]] = []
         start = 0
         while start < len(order):
@@ -103,12 +103,6 @@ def history_signature(model: SliRec) -> dict[str, Any]:
         )
         for name in model.history_inputs
     }
-
-
-def batch_signature(model: SliRec) -> dict[str, Any]:
-    """Returns the specification of a training batch, of any size and length: one trace for all."""
-    candidates = {"candidates": tf.TensorSpec((None, None), tf.int32)}
-    return history_signature(model) | candidates | {"correction": tf.TensorSpec((None, None), tf.float32)}
 
 
 def load_model(run_folder: str | os.PathLike[str], dataset: EncodedSequences, which: str = BEST) -> SliRec:
