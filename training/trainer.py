@@ -243,7 +243,7 @@ class Trainer:
         batches = training_batches(self.dataset, train, data.max_seq_length, pad_to, rng)
 
         def following() -> dict[str, Any] | None:
-            return (batch := next(batches, None)) and {name: tf.convert_to_tensor(batch[name]) for name in self._inputs}
+            return (batch := next(batches, None)) and {name: tf.convert_to_tensor(x) for name, x in batch.items()}
 
         with ThreadPoolExecutor(1, "batches") as thread:
             ahead = deque(thread.submit(following) for _ in range(BATCHES_AHEAD))
