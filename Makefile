@@ -24,7 +24,7 @@ export PYSPARK_PYTHON := $(CURDIR)/$(VENV)/bin/python
 export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard serve promote rollback score score-trial soak audit dev-store shopify-schema gpu lock clean clean-results
+.PHONY: help install run bench test lint format notebooks lab mlflow tensorboard serve promote rollback score score-trial scale soak audit dev-store shopify-schema gpu lock clean clean-results
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -77,6 +77,9 @@ score: $(STAMP)  ## Rank for every known shopper, into runs/recommendations (ARG
 
 score-trial: $(STAMP)  ## 100,000 shoppers here and on Spark, a worker killed, compared row by row; writes docs/batch.*
 	@$(RUN) -m scripts.ml.batch_trial $(ARGS)
+
+scale: $(STAMP)  ## 20 million interactions preprocessed here and on Spark, compared row by row; writes docs/scale.*
+	@$(RUN) -m scripts.ml.benchmark_scale $(ARGS)
 
 soak: $(STAMP)  ## Load for 10 minutes, models switched, workers killed, the registry stopped; writes docs/soak.*
 	@$(RUN) -m scripts.ml.soak $(ARGS)

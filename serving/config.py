@@ -21,6 +21,9 @@ class ConfigError(ValueError):
 
 RULE_KEYS = frozenset({"include_categories", "exclude_categories", "include_tags", "exclude_tags",
                        "exclude_out_of_stock", "exclude_seen"})  # fmt: skip
+# What travels with a registered model; the rest is about where it is registered.
+RANKING_KEYS = RULE_KEYS | {"k", "recommend_seen", "candidate_chunk_size", "num_threads", "two_stage_from",
+                            "shortlist_size", "shortlist_sample"}  # fmt: skip
 
 
 class ServeConfig(BaseModel):

@@ -40,7 +40,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec
 from serving import promotion
 from serving.bundle import Bundle, BundleError, open_bundle
 from serving.clean_process import RegistryError, reload_in_clean_process
-from serving.config import RULE_KEYS, ConfigError, ServeConfig
+from serving.config import RANKING_KEYS, ConfigError, ServeConfig
 from serving.gate import GateReport
 from serving.lineage import flat, lineage_tags, metric_name
 from serving.local_store import absolute_uri, database_of, exclusive
@@ -49,9 +49,6 @@ from serving.promotion import RegisteredVersion, registered_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
-# Configuration that travels with the model; the rest is about where it is registered.
-RANKING_KEYS = {"k", "recommend_seen", "candidate_chunk_size", "num_threads",
-                "two_stage_from", "shortlist_size", "shortlist_sample", *RULE_KEYS}  # fmt: skip
 # What the pyfunc imports. mlflow-skinny is the part of MLflow that loads and serves models.
 REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
 
@@ -117,6 +114,7 @@ def log_and_register(
     metrics: Mapping[str, float] | None = None,
     tags: Mapping[str, str] | None = None,
     run_id: str | None = None,
+    report: Sequence[str | os.PathLike[str]] = (),
 ) -> RegisteredVersion:
     """Logs the bundle as a models-from-code pyfunc and registers it; no alias is moved.
 
@@ -127,6 +125,7 @@ def log_and_register(
         metrics: Figures to link with the model; characters that MLflow refuses are replaced (`ndcg@10`: `ndcg_at_10`).
         tags: Tags of the version, beside the bundle's fingerprints and `serving.lineage`.
         run_id: The training run. Where the tracking store does not know it, a new run is started.
+        report: Files of the evaluation's report, stored with the run under `report/`.
 
     Raises:
         BundleError: The bundle cannot be trusted.
@@ -146,6 +145,8 @@ def log_and_register(
             info = _log_model(bundle, config, all_tags)
             if metrics:
                 mlflow.log_metrics({metric_name(k): v for k, v in metrics.items()}, model_id=info.model_id)
+            for path in report:
+                mlflow.log_artifact(os.fspath(path), "report")
         registered = mlflow.register_model(info.model_uri, name, tags=all_tags)
     number = str(registered.version)
     return RegisteredVersion(name, number, f"models:/{name}/{number}", run.info.run_id)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
-from training.data.dataset import request_values
+from training.data.feature_requests import request_values
 from training.data.features import vocabulary_table
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences

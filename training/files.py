@@ -58,9 +58,10 @@ def atomic_folder(folder: str | os.PathLike[str]) -> Generator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for path in temporary.iterdir():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as stream:
+                    os.fsync(stream.fileno())
         if target.exists():  # a folder cannot be renamed over another one
             os.replace(target, old)
         try:

@@ -1,7 +1,10 @@
 """Evaluates naive baselines, the network before and after training, and the oracle; writes tables and plots.
 
 Usage: python -m scripts.ml.evaluate DATASET [--run runs/slirec] [--oracle data/interactions.oracle.npz]
-    [--output runs/evaluation] [--split test|valid] [--seed 42]
+    [--output runs/evaluation] [--split test|valid] [--seed 42] [--report]
+
+With --report also report.md, report.html (one file, plots inside) and report.json: segments, coverage, novelty,
+calibration, and which method to deploy.
 """
 
 import argparse
@@ -9,15 +12,21 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from serving.config import ConfigError, load_config
 from training.config import load_config as load_training_config
 from training.data.sequences import EncodedSequences, load_dataset
+from training.evaluation.baselines import default_baselines
 from training.evaluation.plots import metric_by_history_length, model_comparison, training_curves
 from training.evaluation.protocol import NamedRanker, Ranker, primary_metric
 from training.evaluation.report import FULL_RANKING, ORACLE, PRIMARY, Report, evaluate_all
+from training.evaluation.report_full import TITLE, FullReport, full_report
+from training.evaluation.report_page import to_html, to_markdown
+from training.evaluation.report_watch import Watcher, watch_baselines
 from training.files import atomic_path, write_json
 
 DEFAULT_RUN = Path("runs/slirec")
@@ -94,6 +103,55 @@ def write_report(report: Report, figures: dict[str, Figure], output: Path) -> li
     return paths
 
 
+def evaluate_fully(
+    dataset: EncodedSequences,
+    rankers: Sequence[Ranker],
+    *,
+    protocol: str,
+    rng: np.random.Generator,
+    split: str = "test",
+    batch_size: int = 512,
+    progress: bool = True,
+) -> FullReport:
+    """Evaluates as `training.evaluation.report.evaluate_all` does, and watches what is recommended meanwhile.
+
+    Args:
+        dataset: Encoded sequences.
+        rankers: The network before and after training, the oracle, or others.
+        protocol: "seen_in" or "seen_out": whether the shop recommends items that the shopper has seen.
+        rng: Source of the resamples.
+        split: "valid" or "test".
+        batch_size: Rows scored at a time.
+        progress: Whether to show progress bars.
+    """
+    watcher = Watcher(dataset, split)
+    fitted = watch_baselines(
+        watcher, {"out": default_baselines(dataset, seen="out"), "in": default_baselines(dataset, seen="in")}
+    )
+    watched = [watcher.watch(ranker) for ranker in rankers]
+    report = evaluate_all(
+        dataset, watched, rng=rng, baselines=fitted, split=split, batch_size=batch_size, progress=progress
+    )
+    return full_report(report, dataset, watcher, protocol, rng)
+
+
+def write_full_report(full: FullReport, output: Path) -> list[Path]:
+    """Writes `report.md`, `report.html` and `report.json`, each atomically, and returns the paths."""
+    paths = [output / "report.md", output / "report.html", output / "report.json"]
+    blocks = full.blocks()
+    for path, text in zip(paths, (to_markdown(TITLE, blocks), to_html(TITLE, blocks)), strict=False):
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_json(full.document(), paths[2])
+    return paths
+
+
+def served_protocol() -> str:
+    """Returns the protocol that the serving configuration recommends under."""
+    config = load_config()
+    return "seen_in" if config.recommend_seen and not config.exclude_seen else "seen_out"
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns the command line's arguments."""
     parser = argparse.ArgumentParser(prog="python -m scripts.ml.evaluate", description=(__doc__ or "").split("\n")[0])
@@ -104,6 +162,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", choices=("test", "valid"), default="test")
     parser.add_argument("--batch-size", type=int, default=512, help="rows scored at a time")
     parser.add_argument("--seed", type=int, default=42, help="seed of the bootstrap's resamples")
+    parser.add_argument("--report", action="store_true", help="also write report.md, report.html and report.json")
+    parser.add_argument(
+        "--protocol", choices=FULL_RANKING, help="whose verdict the report is (default: as the serving configuration)"
+    )
     return parser.parse_args(argv)
 
 
@@ -130,12 +192,19 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if oracle is not None:
         rankers.append(oracle)
     rng = np.random.default_rng(arguments.seed)
-    report = evaluate_all(dataset, rankers, rng=rng, split=arguments.split, batch_size=arguments.batch_size)
+    options: dict[str, Any] = {"rng": rng, "split": arguments.split, "batch_size": arguments.batch_size}
+    full = None
+    if arguments.report:
+        full = evaluate_fully(dataset, rankers, protocol=arguments.protocol or served_protocol(), **options)
+    report = evaluate_all(dataset, rankers, **options) if full is None else full.report
     print(report.text())
     figures = figures_of(report, dataset)
     if run is not None and (history := history_of(run)):
         figures["training_curves"] = training_curves(history)
-    for path in write_report(report, figures, arguments.output):
+    if full is not None:
+        print(f"\n{full.verdicts[full.protocol].text()}\n")
+    written = write_report(report, figures, arguments.output)
+    for path in written if full is None else [*written, *write_full_report(full, arguments.output)]:
         print(f"wrote {path}")
 
 
@@ -144,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     try:
         evaluate(arguments)
-    except (OSError, ValueError) as error:
+    except (ConfigError, OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0

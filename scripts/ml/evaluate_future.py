@@ -52,13 +52,14 @@ def _numbers(column: pl.Series) -> np.ndarray:
 
 
 def write_report(report: FutureReport, output: Path) -> list[Path]:
-    """Writes the report as JSON and Markdown, each atomically, and returns the paths."""
+    """Writes the report as JSON, Markdown and HTML, each atomically, and returns the paths."""
     day = datetime.fromtimestamp(report.before, UTC).date().isoformat()
     stem = f"{report.target}_{day}"
-    paths = [output / f"{stem}.json", output / f"{stem}.md"]
+    paths = [output / f"{stem}.json", output / f"{stem}.md", output / f"{stem}.html"]
     write_json(report.document(), paths[0])
-    with atomic_path(paths[1]) as temporary:
-        temporary.write_text(report.markdown(), encoding="utf-8")
+    for path, text in zip(paths[1:], (report.markdown(), report.html()), strict=True):
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return paths
 
 

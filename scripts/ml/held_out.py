@@ -15,7 +15,7 @@ from serving.bundle import Bundle
 from serving.config import ServeConfig
 from serving.recommender import Recommender
 from serving.requests import RequestError
-from training.data.dataset import request_values
+from training.data.feature_requests import request_values
 from training.data.sequences import EncodedSequences
 from training.evaluation.metrics import FloatArray, Ranks
 from training.evaluation.protocol import PRIMARY_K, Ranker, Seen, evaluation_rows, rank_rows

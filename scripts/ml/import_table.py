@@ -8,32 +8,34 @@ NAME=COLUMN gives the column COLUMN the name NAME. Needed are user_id, item_hand
 label may follow, and any others, which come along under their new names into a Parquet output (`kind`, `quantity`,
 `weight`, `basket`, `session`, `age`, `income` are names that other parts know). With an inventory, products may be
 called by handle, GID or the number in the GID, and rows with others are dropped.
+
+With --engine spark the source may also be a folder of Parquet files, a URL, or table:catalog.schema.name; the output is
+a folder of Parquet parts that the executors write, and that `scripts.ml.preprocess` reads with every engine.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import narwhals as nw
 import polars as pl
 
-from scripts.ml.import_lookup import with_products
-from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
-from training.data.event_columns import QUANTITY, WEIGHT
-from training.data.interactions import InteractionsError, write_interactions
+from scripts.ml.import_frames import TIME_UNITS, checked_rows
+from scripts.ml.spark_option import add_spark_option
+from training.data.columns import ITEM, TIMESTAMP, USER
+from training.data.interactions import TABLE_PREFIX, InteractionsError, write_interactions
 from training.data.inventory import Inventory, load_inventory
 from training.data.report import ImportReport
-from training.data.validation import REASON, report_of, with_reason
-from training.files import atomic_path
+from training.data.spark import is_spark, location, spark_session, write_parquet
+from training.data.validation import REASON, engine_errors, holding, report_of
+from training.files import atomic_folder, atomic_path
 
 NEEDED: Final = (USER, ITEM, TIMESTAMP)
-TIME_UNITS: Final = ("s", "ms", "iso")
+ENGINES: Final = ("polars", "spark")  # the first is the default
 CATEGORY_SOURCES: Final = ("column", "inventory")
 SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
-
-_ISO_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
-_LOCAL_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")  # of no zone: taken as UTC
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -65,18 +67,47 @@ def read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         raise InteractionsError(f"{path} cannot be read: {error}") from error
 
 
+def scan_table(source: str, columns: Sequence[str], settings: Mapping[str, str] | None = None) -> Any:
+    """Returns columns of a table as a Spark DataFrame.
+
+    Args:
+        source: What `read_table` reads, a folder of `.parquet` files, a URL that ends in one of those suffixes, or
+            `table:catalog.schema.name`.
+        columns: Which columns.
+        settings: Of the Spark session.
+
+    Raises:
+        InteractionsError: If there is no such table, or it lacks a column.
+    """
+    session = spark_session(settings)
+    with engine_errors(f"Reading {source} with spark"):
+        if source.startswith(TABLE_PREFIX):
+            frame = session.table(source.removeprefix(TABLE_PREFIX))
+        elif (suffix := Path(source).suffix) in SEPARATORS:
+            # As Polars reads it: quotes are doubled inside quotes, and lines may break there.
+            frame = session.read.csv(location(source), sep=SEPARATORS[suffix], header=True, escape='"', multiLine=True)
+        else:
+            frame = session.read.parquet(location(source))
+    if missing := [name for name in dict.fromkeys(columns) if name not in frame.columns]:
+        raise InteractionsError(
+            f"{source} should have the columns that --columns names. Missing: {', '.join(missing)}. "
+            f"Received: {', '.join(frame.columns)}"
+        )
+    return frame.select(*(f"`{name}`" for name in dict.fromkeys(columns)))
+
+
 def import_table(
-    table: pl.DataFrame,
+    table: Any,
     columns: Mapping[str, str],
     *,
     time_unit: str = "s",
     inventory: Inventory | None = None,
     category_from: str = "column",
-) -> tuple[pl.DataFrame, ImportReport]:
+) -> tuple[Any, ImportReport]:
     """Makes interactions of a table.
 
     Args:
-        table: Has the columns that `columns` names.
+        table: Polars or Spark frame that has the columns that `columns` names.
         columns: Column of the table by name in the interactions.
         time_unit: `s` or `ms` since 1970, or `iso`: text such as `2026-03-01T12:00:00+01:00`, `2026-03-01 12:00` or
             `2026-03-01`, UTC where no zone is given. Columns of type date or time are read as what they are.
@@ -85,7 +116,8 @@ def import_table(
             Without either it is `Uncategorized`.
 
     Returns:
-        Usable rows in the table's order: columns `INTERACTION_COLUMNS`, then the others of `columns`; and the report.
+        Usable rows: columns `INTERACTION_COLUMNS`, then the others of `columns`; and the report. Of a Polars frame a
+        DataFrame, in the table's order; of a Spark frame one that is computed when it is written, in any order.
 
     Raises:
         InteractionsError: If a needed column is not named or has no usable type, or no row is usable.
@@ -100,61 +132,16 @@ def import_table(
             "`category_from` should be column, or inventory together with an inventory. "
             f"Received: category_from = {category_from!r}{' without one' if inventory is None else ''}"
         )
-    renamed = table.select(
-        *(_column(name, source, table.schema[source], time_unit) for name, source in columns.items())
+    checked = checked_rows(
+        table, columns, time_unit=time_unit, inventory=inventory, own_category=category_from == "column"
     )
-    if LABEL not in columns:
-        renamed = renamed.with_columns(pl.lit(1, pl.Int64).alias(LABEL))
-    own = renamed[CATEGORY] if CATEGORY in columns and category_from == "column" else None
-    full = with_products(renamed, inventory)
-    if own is not None:
-        full = full.with_columns(pl.coalesce(own, CATEGORY).alias(CATEGORY))
-    others = [name for name in columns if name not in INTERACTION_COLUMNS]
-    full = full.select(*INTERACTION_COLUMNS, *others)
-    checked = with_reason(full, inventory.handles if inventory else None)
-    found = report_of(checked)
-    reasons = checked.select(REASON).collect("polars").to_native()[REASON]
-    result = full.filter(reasons == 0).with_columns(pl.col(LABEL).cast(pl.Int64))
-    notes = {"Shoppers": result[USER].n_unique(), "Products": result[ITEM].n_unique()}
-    return result, ImportReport(found.rows_in, found.dropped, notes)
-
-
-def _column(name: str, source: str, dtype: pl.DataType, time_unit: str) -> pl.Expr:
-    column = pl.col(source)
-    if name == TIMESTAMP:
-        return _seconds(column, dtype, time_unit).alias(name)
-    if name in (USER, ITEM, CATEGORY):
-        # 12.0 is what an id of whole numbers becomes in a table with gaps.
-        whole = column.cast(pl.Int64, strict=False) if dtype.is_float() else column
-        text = whole.cast(pl.String).str.strip_chars()
-        return pl.when(text != "").then(text).alias(name)
-    if name == QUANTITY:
-        return column.cast(pl.Int64, strict=False).alias(name)
-    if name == WEIGHT:
-        return column.cast(pl.Float64, strict=False).alias(name)
-    return column.alias(name)
-
-
-def _seconds(column: pl.Expr, dtype: pl.DataType, time_unit: str) -> pl.Expr:
-    """Returns UNIX seconds, null where there is no time."""
-    if time_unit not in TIME_UNITS:
-        raise ValueError(f"`time_unit` should be one of {', '.join(TIME_UNITS)}. Received: time_unit = {time_unit!r}")
-    if dtype.is_temporal() and dtype not in (pl.Time, pl.Duration):
-        return column.dt.epoch("s").cast(pl.Int64)
-    if time_unit == "iso" and dtype == pl.String:
-        text = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d) ", "${1}T").str.replace(r" ?UTC$", "Z")
-        text = text.str.replace(r" ([+-]|Z)", "${1}")
-        zoned = (text.str.to_datetime(form, time_unit="us", time_zone="UTC", strict=False) for form in _ISO_FORMATS)
-        local = (text.str.to_datetime(form, time_unit="us", strict=False) for form in _LOCAL_FORMATS)
-        day = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-        return pl.coalesce(*(moment.dt.epoch("s") for moment in (*zoned, *local, day)))
-    if time_unit == "iso" or not (dtype.is_numeric() or dtype == pl.String):
-        raise InteractionsError(
-            f"The column for `{TIMESTAMP}` should hold {'text in ISO form' if time_unit == 'iso' else 'numbers'}, "
-            f"dates or times, for the time unit {time_unit}. Received: {dtype}"
-        )
-    number = column.cast(pl.Float64, strict=False).floor() if dtype == pl.String else column
-    return number.cast(pl.Int64, strict=False) // (1000 if time_unit == "ms" else 1)
+    with engine_errors("Importing"), holding() as hold:
+        checked = hold(checked)
+        found = report_of(checked)
+        rows = checked.filter(nw.col(REASON) == 0).drop(REASON)
+        shoppers, products = rows.select(nw.col(USER).n_unique(), nw.col(ITEM).n_unique()).collect("polars").row(0)
+        report = ImportReport(found.rows_in, found.dropped, {"Shoppers": int(shoppers), "Products": int(products)})
+        return (rows if is_spark(rows) else rows.collect("polars")).to_native(), report
 
 
 def write_table(interactions: pl.DataFrame, path: Path) -> None:
@@ -168,6 +155,26 @@ def write_table(interactions: pl.DataFrame, path: Path) -> None:
         return
     with atomic_path(path) as temporary:
         interactions.write_parquet(temporary, compression="zstd")
+
+
+def write_rows(interactions: Any, path: Path) -> None:
+    """Writes a Polars frame as `write_table` does, a Spark DataFrame atomically as a folder of Parquet parts.
+
+    Raises:
+        InteractionsError: If a text cannot be written, or the folder holds something else than parts.
+    """
+    if not is_spark(nw.from_native(interactions)):
+        write_table(interactions, path)
+        return
+    if path.exists() and not (path.is_dir() and all(part.match("part-*.parquet") for part in path.iterdir())):
+        raise InteractionsError(
+            f"On Spark `output` should be a new folder, or one of Parquet parts. Received: {path}, which is neither"
+        )
+    with engine_errors("Writing interactions"), atomic_folder(path) as folder:
+        write_parquet(interactions, folder / "parts")
+        for part in (folder / "parts").iterdir():
+            part.rename(folder / part.name)
+        (folder / "parts").rmdir()
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
@@ -189,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.ml.import_table", description="Import any table as interactions."
     )
-    parser.add_argument("source", type=Path, help=".parquet, .csv or .tsv, the last two with a header")
+    parser.add_argument("source", help=".parquet, .csv or .tsv, the last two with a header; on Spark more, see above")
     parser.add_argument("output", type=Path, help=".parquet, or anything else for tab-separated text")
     parser.add_argument(
         "--columns", nargs="+", required=True, metavar="NAME=COLUMN", help="which column of the source is which"
@@ -199,6 +206,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--category-from", choices=CATEGORY_SOURCES, default="column", help="whose category (default: %(default)s)"
     )
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: %(default)s")
+    add_spark_option(parser)
     return parser
 
 
@@ -208,13 +217,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         columns = parse_pairs(arguments.columns, "--columns")
         interactions, report = import_table(
-            read_table(arguments.source, list(columns.values())),
+            scan_table(arguments.source, list(columns.values()), dict(arguments.spark))
+            if arguments.engine == "spark"
+            else read_table(Path(arguments.source), list(columns.values())),
             columns,
             time_unit=arguments.time_unit,
             inventory=load_inventory(arguments.inventory) if arguments.inventory else None,
             category_from=arguments.category_from,
         )
-        write_table(interactions, arguments.output)
+        write_rows(interactions, arguments.output)
     except (ValueError, OSError, pl.exceptions.PolarsError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

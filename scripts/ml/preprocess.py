@@ -1,4 +1,8 @@
-"""Interactions -> encoded sequences, from the command line: `python -m scripts.ml.preprocess INTERACTIONS`."""
+"""Interactions -> encoded sequences, from the command line: `python -m scripts.ml.preprocess INTERACTIONS`.
+
+With `--engine spark` the interactions may also be a URL or, as `table:catalog.schema.name`, a table;
+the sequences, into a folder that all of them see.
+"""
 
 import argparse
 import sys
@@ -6,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.ml.spark_option import add_spark_option
 from training.config import DEFAULT_CONFIG, load_config
 from training.data.amazon_format import write_amazon_files
 from training.data.columns import SPLITS
@@ -25,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         valid, test = arguments.valid_negatives, arguments.test_negatives
         inventory = load_inventory(arguments.inventory) if arguments.inventory else None
         dataset = build_dataset(
-            read_interactions(arguments.interactions, arguments.engine, config.features),
+            read_interactions(arguments.interactions, arguments.engine, dict(arguments.spark), config.features),
             arguments.output_folder,
             valid_num_ngs=config.data.valid_num_ngs if valid is None else valid,
             test_num_ngs=config.data.test_num_ngs if test is None else test,
@@ -48,13 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.ml.preprocess", description=__doc__)
-    parser.add_argument("interactions", help="interactions as .tsv or .parquet")
+    parser.add_argument("interactions", help="interactions as .tsv or .parquet, or a folder of .parquet files")
     parser.add_argument("output_folder", nargs="?", type=Path, default=DEFAULT_OUTPUT, help="default: %(default)s")
     parser.add_argument("--inventory", type=Path, help="snapshot; interactions with other handles are dropped")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: %(default)s")
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIG, help="training configuration, which names custom features"
     )
+    add_spark_option(parser)
     parser.add_argument(
         "--valid-negatives",
         type=_count,

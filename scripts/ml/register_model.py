@@ -1,9 +1,11 @@
 """Logs a model bundle in MLflow, registers it, sets its alias, and scores it from a clean process.
 
-Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--run-id ID]
+Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--report FOLDER]
+    [--run-id ID]
 
 The version becomes the challenger; `scripts.ml.promote` then makes it the champion if it passes the gate. `--alias`
-sets another alias, whether or not the version is better than the one that has it.
+sets another alias, whether or not the version is better than the one that has it. The report of the evaluation
+(`scripts.ml.evaluate --report`), where there is one of the same data, is stored with the version's run under `report/`.
 """
 
 import argparse
@@ -22,8 +24,10 @@ from training.files import write_json
 
 DEFAULT_BUNDLE = Path("runs/slirec/bundle")
 DEFAULT_EVALUATION = Path("runs/evaluation/evaluation.json")
+DEFAULT_REPORT = DEFAULT_EVALUATION.parent
 DEFAULT_SUMMARY = Path("runs/registered.json")
 METHOD = "SLi-Rec"
+REPORT_FILES = ("report.md", "report.html", "report.json")
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any], method: str = METHOD) -> dict[str, float]:
@@ -63,6 +67,7 @@ def register(
     metrics: Mapping[str, float] | None = None,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
     """Registers a bundle, scores it from a clean process, sets the alias if that went well, and notes the result.
 
@@ -76,17 +81,24 @@ def register(
         metrics: Figures to link with the version.
         run_id: Training run to log into.
         tags: Tags of the version, beside those of its lineage.
+        report: Folder of the evaluation's full report, stored under `report/`; its verdict becomes tags.
 
     Returns:
         What the file holds.
 
     Raises:
+        OSError: A file of the report is missing.
+        ValueError: The report has no verdict, or is of other data.
         RegistryError: MLflow refused, or the reloaded model does not answer as the bundle's example says.
     """
     # MLflow takes seconds to import; --help and a wrong bundle should not wait for it.
     from serving.registry import log_and_register, reload_and_score, set_alias
 
-    registered = log_and_register(bundle.path, config, name=name, metrics=metrics, tags=tags, run_id=run_id)
+    all_tags = dict(tags or {}) | ({} if report is None else report_tags(report, bundle))
+    files = [] if report is None else [report / file for file in REPORT_FILES]
+    registered = log_and_register(
+        bundle.path, config, name=name, metrics=metrics, tags=all_tags, run_id=run_id, report=files
+    )
     (answer,) = reload_and_score(registered.model_uri, config)
     alias = alias or config.gate.challenger_alias
     model_uri = set_alias(registered, alias)  # only now: clients that load the alias never meet a broken version
@@ -106,6 +118,32 @@ def register(
     return summary
 
 
+def report_tags(report: Path, bundle: Bundle) -> dict[str, str]:
+    """Returns the tags that say what the evaluation's report would deploy.
+
+    Args:
+        report: Folder with the files of `scripts.ml.evaluate --report`.
+        bundle: The bundle to register.
+
+    Raises:
+        OSError: A file is missing.
+        ValueError: It has no verdict, or is not of the test split of the data that the bundle was trained on.
+    """
+    for file in REPORT_FILES:
+        if not (report / file).is_file():
+            raise FileNotFoundError(f"{report / file} does not exist; write it by scripts.ml.evaluate --report")
+    verdict = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    if missing := [key for key in ("deploy", "kind", "lead", "rule") if key not in verdict]:
+        raise ValueError(f"{report / 'report.json'} should hold a verdict. Missing: {missing}")
+    if (verdict.get("split"), verdict.get("data_fingerprint")) != ("test", bundle.manifest.data_fingerprint):
+        raise ValueError(
+            f"{report} should be a report of the test split of the data that the bundle was trained on; evaluate again"
+        )
+    low, mean, high = verdict["lead"]
+    lead = f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+    return {"verdict_method": str(verdict["deploy"]), "verdict_kind": str(verdict["kind"]), "verdict_lead": lead}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="register_model", description=(__doc__ or "").splitlines()[0])
@@ -115,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alias", help="registry alias to set (else the configuration's gate.challenger_alias)")
     parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
     parser.add_argument("--method", help=f"its name in the report (default: {METHOD}, for a bundle of it)")
+    parser.add_argument("--report", type=Path, help=f"folder of the full report (default {DEFAULT_REPORT} if there)")
     parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
     parser.add_argument("--summary", type=Path, default=DEFAULT_SUMMARY, help="where the result is noted")
     arguments = parser.parse_args(argv)
@@ -125,10 +164,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_id = arguments.run_id or _training_run(arguments.bundle)
         # The file's name alone: folders are this machine's business.
         tags = {"serving_config_file": arguments.config.name}
-        name, alias = arguments.name, arguments.alias
-        summary = register(
-            bundle, config, arguments.summary, name=name, alias=alias, metrics=metrics, run_id=run_id, tags=tags
-        )
+        options: dict[str, Any] = {"name": arguments.name, "alias": arguments.alias, "run_id": run_id, "tags": tags}
+        report = arguments.report or found_report(bundle)
+        summary = register(bundle, config, arguments.summary, metrics=metrics, report=report, **options)
     except (BundleError, ConfigError, RegistryError, OSError, ValueError) as error:
         print(f"register_model: {error}", file=sys.stderr)
         return 1
@@ -160,6 +198,18 @@ def _metrics(path: Path | None, bundle: Bundle, method: str | None) -> dict[str,
         raise ValueError(f"{problem}; evaluate again, or name another report")
     print(f"without the evaluation: {problem}", file=sys.stderr)
     return {}
+
+
+def found_report(bundle: Bundle, folder: Path = DEFAULT_REPORT) -> Path | None:
+    """Returns the folder if it has a report of the bundle's data; None if it has none, or (said on stderr) another."""
+    if not (folder / "report.json").exists():
+        return None
+    try:
+        report_tags(folder, bundle)
+    except (OSError, ValueError) as error:
+        print(f"without the report: {error}", file=sys.stderr)
+        return None
+    return folder
 
 
 def _training_run(bundle: Path) -> str | None:

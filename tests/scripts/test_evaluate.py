@@ -15,10 +15,13 @@ BASELINES = [
     "popularity",
     "recent popularity",
     "own frequency",
+    "own frequency, basket decay",
     "last-item Markov",
     "decayed Markov mix",
     "item-kNN (SAR)",
     "EASE",
+    "TIFU-kNN",
+    "own frequency, basket decay + EASE",
 ]
 PNG = b"\x89PNG"
 
@@ -73,6 +76,20 @@ def test_the_oracle_is_not_beaten(elsewhere, tmp_path):
     again = tmp_path / "again"
     assert evaluate.main([*arguments, "--output", str(again)]) == 0
     assert read(again) == document
+
+
+def test_the_full_report(elsewhere, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [str(elsewhere / "dataset"), "--output", str(out), "--report"]
+    assert evaluate.main([*arguments, "--oracle", str(elsewhere / "interactions.oracle.npz")]) == 0
+    document = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert document["deploy"] in BASELINES and document["protocol"] == "seen_out"  # as the service recommends
+    assert document["evaluation"] == read(out) and "popularity" in document["calibration"]
+    said = f"Deploy {document['deploy']}."
+    assert said in capsys.readouterr().out and said in (out / "report.md").read_text(encoding="utf-8")
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert said in html and html.count("data:image/png;base64,") == 13 and "https:" not in html
+    assert not list(out.glob(".*"))
 
 
 def test_an_oracle_of_other_interactions(elsewhere, tmp_path, capsys):

@@ -89,3 +89,10 @@ def test_a_negative_count_is_refused_by_the_command_line(tmp_path, interactions,
         main([str(interactions), str(tmp_path / "out"), "--seed", "-1"])
     assert exit_status.value.code == 2
     assert "should not be negative" in capsys.readouterr().err
+
+
+def test_a_setting_of_spark_that_is_none_is_refused(tmp_path, interactions, capsys):
+    for wrong in ("master=local[2]", "spark.master", "spark.master="):
+        with pytest.raises(SystemExit):
+            main([str(interactions), str(tmp_path / "out"), "--engine", "spark", "--spark", wrong])
+        assert "should be NAME=VALUE, the name beginning with spark." in capsys.readouterr().err

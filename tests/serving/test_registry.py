@@ -230,7 +230,13 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     document = {"full_ranking": {"seen_out": figures}, "sampled": {"SLi-Rec": {"auc": 0.9}}, "k": 10}
     report.write_text(json.dumps({**document, "split": "test", "data_fingerprint": data}))
     summary = store / "registered.json"
-    places = ["--evaluation", str(report), "--summary", str(summary)]
+    places = ["--evaluation", str(report), "--summary", str(summary), "--report", str(store / "full")]
+    verdict = {"deploy": "EASE", "kind": "ease", "settings": {}, "lead": [-0.01, 0.02, 0.05], "rule": "simplest"}
+    (store / "full").mkdir()
+    for name in ("report.md", "report.html", "report.json"):
+        assert register_model.main([str(bundle), *places]) == 1
+        assert f"{name} does not exist" in capsys.readouterr().err
+        (store / "full" / name).write_text(json.dumps({**verdict, "split": "test", "data_fingerprint": data}))
     assert register_model.main([str(bundle), "--alias", "candidate", *places]) == 0
     output = capsys.readouterr().out
     assert "Registered: shop_b version 1, alias candidate" in output
@@ -245,6 +251,17 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     run = client.get_run(version.run_id)
     assert run.data.tags["training_run_id"] == "0" * 32
     assert run.data.metrics == {"full_ranking/seen_out/ndcg_at_10": 0.5, "sampled/auc": 0.9}
+    tags = {name: value for name, value in version.tags.items() if name.startswith("verdict_")}
+    lead = "+0.0200 (-0.0100 to +0.0500)"
+    assert tags == {"verdict_method": "EASE", "verdict_kind": "ease", "verdict_lead": lead}
+    stored = Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="report"))
+    assert sorted(path.name for path in stored.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert json.loads((stored / "report.json").read_text())["deploy"] == "EASE"
+    (store / "full" / "report.json").write_text(json.dumps({**verdict, "split": "test", "data_fingerprint": "other"}))
+    assert register_model.main([str(bundle), *places]) == 1
+    assert "should be a report of the test split of the data" in capsys.readouterr().err
+    assert register_model.found_report(open_bundle(bundle), store / "full") is None
+    assert register_model.found_report(open_bundle(bundle), store) is None
 
 
 @pytest.mark.parametrize(

@@ -190,10 +190,13 @@ def test_default_baselines_names_and_shapes_and_choice():
         "popularity",
         "recent popularity",
         "own frequency",
+        "own frequency, basket decay",
         "last-item Markov",
         "decayed Markov mix",
         "item-kNN (SAR)",
         "EASE",
+        "TIFU-kNN",
+        "own frequency, basket decay + EASE",
     ]
     rows = dataset.rows("test")
     for ranker in found:

@@ -1,11 +1,10 @@
-import importlib.util
-import shutil
-
 import narwhals as nw
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from conftest import require
+from spark_tools import local_spark
 
 from training.data.interactions import read_interactions, validate_interactions
 from training.data.sequences import build_dataset, encode_interactions, load_dataset
@@ -40,24 +39,8 @@ def reference(interactions, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark():
-    require(shutil.which("java"), "Java")
-    require(importlib.util.find_spec("pyspark"), "pyspark")
-    from pyspark.sql import SparkSession
-
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.sql.codegen.wholeStage", "false")  # compiling costs more than a small table gains
-        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
-        .config("spark.driver.memory", "1g")
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        .config("spark.log.level", "ERROR")
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
+    with local_spark() as session:
+        yield session
 
 
 def assert_same_folder(folder, reference):
@@ -81,14 +64,37 @@ def test_embedded_engines_write_identical_folders(interactions, reference, tmp_p
     assert_same_folder(tmp_path / "dataset", reference)
 
 
-def test_spark_writes_an_identical_folder(interactions, reference, tmp_path, spark):
-    frame = read_interactions(interactions, "spark")
-    dataset = build_dataset(frame, tmp_path / "dataset", valid_num_ngs=2, test_num_ngs=3)
+@pytest.mark.slow
+def test_spark_writes_the_same_rows_in_parts(interactions, reference, tmp_path, spark, monkeypatch):
+    monkeypatch.setattr("training.data.spark.PART_ROWS", 500)
+    folder = tmp_path / "dataset"
+    dataset = build_dataset(read_interactions(interactions, "spark"), folder, valid_num_ngs=2, test_num_ngs=3)
     assert dataset.metadata["engine"] == "pyspark"
-    assert_same_folder(tmp_path / "dataset", reference)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
     assert spark.catalog.listTables() == []
 
+    parts = sorted((folder / "sequences").iterdir())
+    assert [path.name for path in parts] == [f"part-{number:05}.parquet" for number in range(len(parts))]
+    assert len(parts) > 1
+    tables = [pq.read_table(path) for path in parts]
+    users = [set(table["user"].to_pylist()) for table in tables]
+    assert sum(map(len, users)) == len(set().union(*users))  # a user is in one part
+    assert pa.concat_tables(tables).to_pylist() == pq.read_table(reference / "sequences.parquet").to_pylist()
+    for name in {path.name for path in reference.iterdir()} - {"dataset.json", "sequences.parquet"}:
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
 
+    local = load_dataset(reference)
+    assert dataset.metadata["fingerprint"] == local.metadata["fingerprint"]
+    for read in (load_dataset(folder), load_dataset(folder, unpack_to=tmp_path)):
+        for name in ("user", "item", "category", "timestamp", "position", "split"):
+            np.testing.assert_array_equal(getattr(read, name), getattr(local, name), strict=True)
+        np.testing.assert_array_equal(read.negatives["test"], local.negatives["test"])
+
+    # A part is also a file of its own: Spark reads the folder back as one table.
+    assert spark.read.parquet(str(folder / "sequences")).count() == len(local.user)
+
+
+@pytest.mark.slow
 def test_spark_encodes_custom_features_alike(tmp_path, spark):
     config = FeaturesConfig.model_validate(
         {"user": [{"name": "band"}], "event": [{"name": "kind"}, {"name": "pieces", "kind": "numeric", "buckets": 3}]}
@@ -107,7 +113,7 @@ def test_spark_encodes_custom_features_alike(tmp_path, spark):
     path = tmp_path / "interactions.parquet"
     pl.DataFrame(rows, strict=False).write_parquet(path)
     for engine in ("polars", "spark"):
-        frame = read_interactions(path, engine, config)
+        frame = read_interactions(path, engine, features=config)
         build_dataset(frame, tmp_path / engine, valid_num_ngs=0, test_num_ngs=0, features=config)
     assert_same_folder(tmp_path / "spark", tmp_path / "polars")
     assert load_dataset(tmp_path / "spark").metadata["features"][1]["size"] == 4

@@ -153,7 +153,7 @@ def test_engines_write_the_same_files(engine, tmp_path):
         pl.from_pandas(frame.sample(frac=1, random_state=number)).write_parquet(path)
         folders.append(tmp_path / f"dataset{number}")
         build_dataset(
-            read_interactions(path, name, config), folders[-1], features=config,
+            read_interactions(path, name, features=config), folders[-1], features=config,
             products=feature_inventory().products,
         )  # fmt: skip
     first, second = folders

@@ -204,7 +204,7 @@ def test_report_document_and_text():
     report = evaluate_all(dataset, rankers, rng=rng, **QUIET)
     document = json.loads(json.dumps(report.document(), allow_nan=False))
     methods = [*report.baselines, "SLi-Rec before training", "SLi-Rec", "oracle"]
-    assert len(methods) == 10
+    assert len(methods) == 13
     for table in (document["sampled"], *document["full_ranking"].values()):
         assert list(table) == methods
     for protocol in ("seen_out", "seen_in"):

@@ -51,7 +51,7 @@ def test_training_lowers_the_loss_and_reports_every_epoch(finished):
 
 
 def test_training_by_default_settings_is_what_it_has_always_been(finished):
-    """The figures of the first version; rounding, which differs between machines and processes, grows over the steps."""
+    """The figures of the first version; rounding, which differs between processes, grows over the steps."""
     losses = [report["loss"] for report in finished.history[:2]]
     assert losses == pytest.approx([1.67548822, 1.63585200], rel=5e-4)
 

@@ -1,6 +1,7 @@
 """The folder of encoded sequences (contract 3) and what is in it.
 
-`sequences.parquet` has one row per interaction; `vocabulary_user.parquet`, `vocabulary_item.parquet` and
+`sequences.parquet` has one row per interaction (on Spark: `sequences/part-00000.parquet` and so on, the rows of a user
+in one part, users rising from part to part); `vocabulary_user.parquet`, `vocabulary_item.parquet` and
 `vocabulary_category.parquet` name the ids; `negatives_valid.parquet` and `negatives_test.parquet` hold the offline
 negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint. A data set with custom features also has
 a column for each of events, `features_item.parquet`, `features_user.parquet` and a vocabulary for each.
@@ -8,53 +9,42 @@ a column for each of events, `features_item.parquet`, `features_user.parquet` an
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
-from training.data.features import NO_FEATURES, DatasetFeatures, example_value, feature_tables, read_features
+from training.data.columns import CATEGORY_ID, ITEM_ID, SPLITS, USER_ID
+from training.data.dataset_files import (
+    FEATURES,
+    FORMAT_VERSION,
+    HELD_OUT,
+    METADATA_FILE,
+    SCHEMAS,
+    SEQUENCES,
+    DatasetError,
+    Negatives,
+    SameTime,
+    file_name,
+    fingerprint_of,
+    has_column,
+    negatives_table,
+    read_negatives,
+    read_table,
+    schemas_with,
+    write_table,
+)
+from training.data.features import NO_FEATURES, DatasetFeatures, feature_tables, read_features
+from training.data.parts import PartsError, read_columns
 from training.data.vocabulary import Vocabulary
-from training.feature_config import CLOCK_SIZES
-from training.files import atomic_folder, sha256_of, write_json
-
-FORMAT_VERSION: Final = 1
-METADATA_FILE: Final = "dataset.json"
-SEQUENCES: Final = "sequences"
-FEATURES: Final = (USER_ID, ITEM_ID, CATEGORY_ID)
-HELD_OUT: Final = SPLITS[1:]
-
-Negatives = npt.NDArray[np.int32]
-SameTime = Literal["ordered", "together"]
-
-_VOCABULARY_SCHEMA: Final = pa.schema({"id": pa.int32(), "value": pa.string(), "count": pa.int64()})
-SCHEMAS: Final = {
-    SEQUENCES: pa.schema(
-        {
-            USER_ID: pa.int32(),
-            ITEM_ID: pa.int32(),
-            CATEGORY_ID: pa.int32(),
-            TIMESTAMP: pa.int64(),
-            POSITION: pa.int32(),
-            SPLIT: pa.int8(),
-        }
-    ),
-    USER_ID: _VOCABULARY_SCHEMA,
-    ITEM_ID: _VOCABULARY_SCHEMA.append(pa.field(CATEGORY_ID, pa.int32())),
-    CATEGORY_ID: _VOCABULARY_SCHEMA,
-}
-
-
-class DatasetError(ValueError):
-    """A folder that does not hold encoded sequences which this version can read."""
+from training.files import atomic_folder, write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,27 +142,15 @@ class EncodedSequences:
         return replace(view, negatives=negatives)
 
 
-def request_values(dataset: EncodedSequences, user: int, events: Any) -> dict[str, Any]:
-    """Returns custom features as a request has them: a list of texts for each of events, a text for each of the user.
-
-    Args:
-        dataset: Encoded sequences.
-        user: User id.
-        events: Row numbers, or a slice of rows, of the events.
-    """
-    values: dict[str, Any] = {}
-    for each in dataset.features.stored_events:
-        values[each.name] = [example_value(each, number) for number in each.ids[events].tolist()]
-    for each in dataset.features.of("user"):
-        values[each.name] = example_value(each, int(each.ids[user]))
-    return values
-
-
-def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
+def load_dataset(
+    folder: str | os.PathLike[str], *, unpack_to: str | os.PathLike[str] | None = None
+) -> EncodedSequences:
     """Reads a folder of encoded sequences.
 
     Args:
         folder: Folder written by `build_dataset`.
+        unpack_to: Folder on a fast disk, for more rows than fit in memory: the columns are unpacked into unnamed files
+            there (25 bytes a row) and mapped, and batches are read from them as they are needed. None: in memory.
 
     Returns:
         The columns as arrays; no Python object per row is made.
@@ -190,13 +168,20 @@ def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
             )
         of_features = metadata.get("features", [])
         schemas = schemas_with(f"event_{each['name']}" for each in of_features if has_column(each))
-        tables = {name: _read(path / file_name(name), schema) for name, schema in schemas.items()}
+        tables = {
+            name: read_sequences(path, unpack_to, schema)
+            if name == SEQUENCES
+            else read_table(path / file_name(name), schema)
+            for name, schema in schemas.items()
+        }
         features = read_features(of_features, lambda name: pq.read_table(path / name), tables[SEQUENCES])
         dataset = replace(from_tables(tables, metadata), features=features)
         negatives = {
-            split: _read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
+            split: read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
             for split in HELD_OUT
         }
+    except PartsError as error:
+        raise DatasetError(f"{error}. Run scripts.ml.preprocess again") from error
     except (OSError, KeyError, AttributeError, json.JSONDecodeError, pa.ArrowException) as error:
         raise DatasetError(
             f"`folder` should hold encoded sequences. Received: {str(path)!r}, in which reading failed with "
@@ -205,17 +190,22 @@ def load_dataset(folder: str | os.PathLike[str]) -> EncodedSequences:
     return replace(dataset, negatives=negatives)
 
 
-def has_column(document: Mapping[str, Any]) -> bool:
-    """Whether a feature, as `dataset.json` describes it, has a column among the sequences."""
-    return document["of"] == "event" and document["kind"] not in CLOCK_SIZES
+def read_sequences(
+    folder: Path, unpack_to: str | os.PathLike[str] | None = None, schema: pa.Schema = SCHEMAS[SEQUENCES]
+) -> pa.Table:
+    """Reads the sequences of a folder, from one file or from parts; see `load_dataset`.
 
-
-def schemas_with(event_columns: Iterable[str]) -> dict[str, pa.Schema]:
-    """Returns `SCHEMAS` with columns of event features among the sequences."""
-    sequences = SCHEMAS[SEQUENCES]
-    for name in event_columns:
-        sequences = sequences.append(pa.field(name, pa.int32()))
-    return {**SCHEMAS, SEQUENCES: sequences}
+    Raises:
+        PartsError: If a file has other columns, or the parts do not follow one another by user.
+        OSError: If a file is missing or cannot be read.
+    """
+    parts = folder / SEQUENCES
+    path = parts if parts.is_dir() else folder / file_name(SEQUENCES)
+    table = read_columns(path, schema, unpack_to=unpack_to)
+    user = table[USER_ID].to_numpy()
+    if (user[1:] < user[:-1]).any():
+        raise PartsError(f"`{USER_ID}` should rise from row to row, and from part to part, in {path}. It does not")
+    return table
 
 
 def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> EncodedSequences:
@@ -234,11 +224,6 @@ def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> 
         negatives={},
         metadata=metadata,
     )
-
-
-def file_name(name: str) -> str:
-    """Returns the file of a table of `SCHEMAS`."""
-    return f"{name}.parquet" if name == SEQUENCES else f"vocabulary_{name}.parquet"
 
 
 def require_replaceable(folder: Path) -> None:
@@ -262,6 +247,7 @@ def write_folder(
     draw_negatives: Callable[[str], Negatives],
     metadata: Mapping[str, Any],
     folder: Path,
+    parts: Path | None = None,
 ) -> EncodedSequences:
     """Writes everything beside `folder` and then swaps it in: a reader sees the old folder or the new one.
 
@@ -271,6 +257,7 @@ def write_folder(
         draw_negatives: Draws the negatives of a held-out split. They are drawn while the tables are being written.
         metadata: Content of `dataset.json` but for the format version and the fingerprint.
         folder: Folder to write or replace.
+        parts: Folder with the sequences as parts, on the same disk, which is moved to its place; None: there is none.
 
     Returns:
         The dataset with negatives and with the complete content of `dataset.json`.
@@ -280,54 +267,19 @@ def write_folder(
     if clash := sorted(set(of_features) & {file_name(name) for name in SCHEMAS}):
         raise DatasetError(f"`name` of a feature should not be one of the data set's own. Received: {', '.join(clash)}")
     with atomic_folder(folder) as temporary:
+        if parts is not None:
+            os.replace(parts, temporary / SEQUENCES)
+        for name, table in of_features.items():
+            write_table(table, temporary / name)
+        to_write = {name: table for name, table in tables.items() if name != SEQUENCES or parts is None}
         with ThreadPoolExecutor(1) as pool:
-            writing = [pool.submit(_write, table, temporary / file_name(name)) for name, table in tables.items()]
+            writing = [pool.submit(write_table, table, temporary / file_name(name)) for name, table in to_write.items()]
+            fingerprint = pool.submit(fingerprint_of, tables[SEQUENCES], temporary, sorted(of_features))
             negatives = {split: draw_negatives(split) for split in HELD_OUT}
             for split, drawn in negatives.items():
-                _write(_negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
-            for name, table in of_features.items():
-                _write(table, temporary / name)
+                write_table(negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
             for each in writing:
                 each.result()
-        names = (*(file_name(name) for name in SCHEMAS), *sorted(of_features))
-        fingerprint = sha256_of(*(temporary / name for name in names))
-        complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint, **metadata}
+        complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint.result(), **metadata}
         write_json(complete, temporary / METADATA_FILE)
     return replace(dataset, negatives=negatives, metadata=complete)
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    # Half the time of the default, a dictionary for each column, and no larger: the high bytes of ids, places and
-    # times hardly change from row to row, and hardly any text or time occurs twice.
-    leaves = {field.name: f"{field.name}.list.element" for field in table.schema if pa.types.is_list(field.type)}
-    encoding = {
-        leaves.get(field.name, field.name): "DELTA_BYTE_ARRAY" if field.type == pa.string() else "BYTE_STREAM_SPLIT"
-        for field in table.schema
-    }
-    pq.write_table(table, path, compression="zstd", use_dictionary=False, column_encoding=encoding)
-
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    table = pq.read_table(path)
-    if not table.schema.equals(schema):
-        raise DatasetError(
-            f"{path} should have the columns {schema.to_string()!r}. Received: {table.schema.to_string()!r}"
-        )
-    return table.combine_chunks()
-
-
-def _negatives_table(rows: npt.NDArray[np.int64], negatives: Negatives) -> pa.Table:
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * negatives.shape[1]
-    return pa.table({"row": rows, "negatives": pa.ListArray.from_arrays(offsets, negatives.ravel())})
-
-
-def _read_negatives(folder: Path, split: str, rows: npt.NDArray[np.int64], num_negatives: int) -> Negatives:
-    path = folder / f"negatives_{split}.parquet"
-    table = pq.read_table(path).combine_chunks()
-    values = table["negatives"].combine_chunks().flatten().to_numpy()
-    if not np.array_equal(table["row"].to_numpy(), rows) or len(values) != len(rows) * num_negatives:
-        raise DatasetError(
-            f"{path} should hold {num_negatives} negatives for each of the {len(rows)} {split} rows. "
-            f"Received: {len(values)} negatives for {table.num_rows} rows. Run scripts.ml.preprocess again"
-        )
-    return values.reshape(len(rows), num_negatives).astype(np.int32, copy=False)

@@ -25,6 +25,7 @@ from training.data.columns import (
     USER,
     USER_ID,
 )
+from training.data.spark import ROW_ORDER
 from training.data.validation import Frame, Hold, InteractionsError, usable, with_reason
 
 FEATURES: Final = {USER_ID: USER, ITEM_ID: ITEM, CATEGORY_ID: CATEGORY}  # encoded column -> column of interactions
@@ -68,6 +69,7 @@ def encode_interactions(native: Any) -> EncodedFrames:
         Frames of the same engine.
     """
     frames = encode(usable(with_reason(native)), _keep_lazy)
+    frames["sequences"] = frames["sequences"].sort(*ROW_ORDER)
     return EncodedFrames(**{name: frame.to_native() for name, frame in frames.items()})
 
 
@@ -79,7 +81,8 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         hold: Computes a frame that several results are derived from once, see `validation.holding`.
 
     Returns:
-        The frames of `EncodedFrames` by name; the sequences also have the columns of features, as they are.
+        The frames of `EncodedFrames` by name, the sequences with the columns of features, as they are, and not
+        sorted: how is for the engine to choose.
     """
     events = hold(with_split(interactions))
     training_rows = events.filter(nw.col(SPLIT) == _TRAIN)
@@ -96,7 +99,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         nw.col(SPLIT).cast(nw.Int8),
         *of_features,
     )
-    item_categories = training_rows.group_by(ITEM).agg(nw.col(CATEGORY).min())
+    item_categories = _pairs(training_rows).group_by(ITEM).agg(nw.col(CATEGORY).min())
     items = (
         tables[ITEM_ID]
         .join(item_categories, left_on="value", right_on=ITEM, how="left")
@@ -104,7 +107,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         .select("id", "value", "count", nw.col(CATEGORY_ID).fill_null(0).cast(nw.Int32))
     )
     return {
-        "sequences": sequences.select(*SEQUENCE_COLUMNS, *of_features).sort(USER_ID, TIMESTAMP, POSITION),
+        "sequences": sequences.select(*SEQUENCE_COLUMNS, *of_features),
         USER_ID: tables[USER_ID].sort("id"),
         ITEM_ID: items.sort("id"),
         CATEGORY_ID: tables[CATEGORY_ID].sort("id"),
@@ -148,6 +151,11 @@ def _vocabulary(training_rows: Frame, column: str) -> Frame:
     return counts.select(rank.cast(nw.Int32).alias("id"), nw.col(column).alias("value"), "count")
 
 
+def _pairs(rows: Frame) -> Frame:
+    """Returns every item with every category of it, once: Spark sorts all rows for the least text of each group."""
+    return rows.group_by(ITEM, CATEGORY).agg(nw.len().alias("rows"))
+
+
 def _lookup(table: Frame, name: str) -> Frame:
     return table.select("value", nw.col("id").alias(name))
 
@@ -159,7 +167,8 @@ def check_item_categories(interactions: Frame) -> None:
         InteractionsError: Naming up to 10 items that have more, with two of their categories.
     """
     conflicts = (
-        interactions.group_by(ITEM)
+        _pairs(interactions)
+        .group_by(ITEM)
         .agg(nw.col(CATEGORY).min().alias("first"), nw.col(CATEGORY).max().alias("last"))
         .filter(nw.col("first") != nw.col("last"))
         .sort(ITEM)

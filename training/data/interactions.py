@@ -1,17 +1,20 @@
 """Interactions (contract 2): reading and writing them as pandas, Polars, DuckDB or Spark frames.
 
 A file of interactions is tab-separated text without header and without quoting,
-`label user_id item_handle timestamp item_category`, or Parquet with those column names (and any others).
+`label user_id item_handle timestamp item_category`, or Parquet with those column names (and any others). A folder of
+Parquet files is one table.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import narwhals as nw
 
 from training.data.columns import INTERACTION_COLUMNS
+from training.data.spark import location as spark_location
+from training.data.spark import spark_session
 from training.data.validation import (
     TEXT_COLUMNS,
     InteractionsError,
@@ -33,10 +36,14 @@ __all__ = [
 ]
 
 ENGINES: Final = ("polars", "duckdb", "pandas", "spark")  # the first is the default
+TABLE_PREFIX: Final = "table:"
 
 
 def read_interactions(
-    path: str | os.PathLike[str], engine: str = ENGINES[0], features: FeaturesConfig | None = None
+    path: str | os.PathLike[str],
+    engine: str = ENGINES[0],
+    spark_settings: Mapping[str, str] | None = None,
+    features: FeaturesConfig | None = None,
 ) -> Any:
     """Reads interactions as a frame of the given engine.
 
@@ -44,9 +51,11 @@ def read_interactions(
     skipped; a line with too few fields lacks the last ones; too many fields are an error (on Spark the rest is cut).
 
     Args:
-        path: A `.parquet` file, or text as described at the top of this module. Spark also reads folders and URLs.
+        path: A `.parquet` file, a folder of such files, or text as described at the top of this module. Spark also
+            reads URLs and, as `table:catalog.schema.name`, tables of its catalogue.
         engine: "polars" (a LazyFrame), "duckdb" (a relation), "pandas" or "spark" (a DataFrame of the active session,
             or of a new local one).
+        spark_settings: Of the Spark session, see `training.data.spark.spark_session`.
         features: Custom features whose columns are kept, where a Parquet file has them.
 
     Returns:
@@ -59,15 +68,15 @@ def read_interactions(
     if engine not in ENGINES:
         raise InteractionsError(f"`engine` should be one of {', '.join(ENGINES)}. Received: engine = {engine!r}")
     location = os.fspath(path)
-    if engine != "spark" and not Path(location).is_file():
-        raise InteractionsError(f"`path` should be an existing file of interactions. Received: path = {location!r}")
-    read = {"duckdb": _read_duckdb, "polars": _read_polars, "pandas": _read_pandas, "spark": _read_spark}[engine]
     with engine_errors(f"Reading interactions from {location} with {engine}"):
-        native = read(location, location.endswith(".parquet"))
+        if engine == "spark":
+            native = _read_spark(location, spark_settings)
+        else:
+            files = parquet_parts(location)
+            read = {"duckdb": _read_duckdb, "polars": _read_polars, "pandas": _read_pandas}[engine]
+            native = read(files or [location], bool(files))
         frame = typed(native)
-        if not features or not location.endswith(".parquet"):
-            return frame.to_native()
-        return _with_columns(native, features.columns)
+        return _with_columns(native, features.columns) if features else frame.to_native()
 
 
 def _with_columns(native: Any, columns: Sequence[str]) -> Any:
@@ -78,38 +87,62 @@ def _with_columns(native: Any, columns: Sequence[str]) -> Any:
     return frame.select(*INTERACTION_COLUMNS, *kept).to_native()
 
 
-def _read_duckdb(path: str, parquet: bool) -> Any:
+def parquet_parts(path: str) -> list[str]:
+    """Returns the Parquet files that a path means, by name: itself, or those of a folder; none for a file of text.
+
+    Raises:
+        InteractionsError: If there is no such file.
+    """
+    place = Path(path)
+    if place.is_dir() and (parts := sorted(map(str, place.glob("*.parquet")))):
+        return parts
+    if not place.is_file():
+        raise InteractionsError(
+            "`path` should be an existing file of interactions, or a folder of .parquet files. "
+            f"Received: path = {path!r}"
+        )
+    return [path] if path.endswith(".parquet") else []
+
+
+def _read_duckdb(files: list[str], parquet: bool) -> Any:
     import duckdb
 
     connection = duckdb.connect()
     if parquet:
-        return connection.read_parquet(path)
+        return connection.read_parquet(cast(Any, files))
     text: dict[str, Any] = dict.fromkeys(INTERACTION_COLUMNS, "VARCHAR")
     # Without detection: a file must not be read one way today and another tomorrow.
     return connection.read_csv(
-        path, sep="\t", header=False, columns=text, quotechar="", escapechar="", auto_detect=False, null_padding=True
+        files[0],
+        sep="\t",
+        header=False,
+        columns=text,
+        quotechar="",
+        escapechar="",
+        auto_detect=False,
+        null_padding=True,
     )
 
 
-def _read_polars(path: str, parquet: bool) -> Any:
+def _read_polars(files: list[str], parquet: bool) -> Any:
     import polars as pl
 
     if parquet:
-        return pl.scan_parquet(path)
+        return pl.scan_parquet(files, glob=False)
     text: dict[str, Any] = dict.fromkeys(INTERACTION_COLUMNS, pl.String)
-    lines = pl.scan_csv(path, separator="\t", has_header=False, schema=text, quote_char=None)
+    lines = pl.scan_csv(files[0], separator="\t", has_header=False, schema=text, quote_char=None)
     return lines.filter(~pl.all_horizontal(pl.all().is_null()))  # empty lines, which the other engines skip by nature
 
 
-def _read_pandas(path: str, parquet: bool) -> Any:
+def _read_pandas(files: list[str], parquet: bool) -> Any:
     import csv
 
     import pandas as pd
 
     if parquet:
-        return pd.read_parquet(path)
+        return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
     return pd.read_csv(
-        path,
+        files[0],
         sep="\t",
         names=list(INTERACTION_COLUMNS),
         index_col=False,
@@ -119,16 +152,14 @@ def _read_pandas(path: str, parquet: bool) -> Any:
     )
 
 
-def _read_spark(path: str, parquet: bool) -> Any:
-    from pyspark.sql import SparkSession
-
-    session = SparkSession.getActiveSession() or (
-        SparkSession.builder.config("spark.ui.enabled", "false").appName("interactions").getOrCreate()
-    )
-    if parquet:
-        return session.read.parquet(path)
+def _read_spark(path: str, settings: Mapping[str, str] | None) -> Any:
+    session = spark_session(settings)
+    if path.startswith(TABLE_PREFIX):
+        return session.table(path.removeprefix(TABLE_PREFIX))
+    if path.endswith(".parquet") or (Path(path).is_dir() and parquet_parts(path)):
+        return session.read.parquet(spark_location(path))
     text = ", ".join(f"{name} STRING" for name in INTERACTION_COLUMNS)
-    return session.read.csv(path, sep="\t", schema=text, quote="", escape="\0")
+    return session.read.csv(spark_location(path), sep="\t", schema=text, quote="", escape="\0")
 
 
 def write_interactions(native: Any, path: str | os.PathLike[str]) -> None:

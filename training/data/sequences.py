@@ -1,12 +1,15 @@
 """Interactions -> a folder of encoded sequences (contract 3): the one call that preprocessing consists of.
 
 How rows become integers is in `training.data.encoding` and, for engines on one machine,
-`training.data.integer_encoding`; what the folder holds is in `training.data.dataset`.
+`training.data.integer_encoding`; what the folder holds is in `training.data.dataset`. Of a Spark frame, the executors
+write the sequences in parts (`training.data.spark`): no process holds more of them than integer columns.
 """
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +29,7 @@ from training.data.dataset import (
     EncodedSequences,
     from_tables,
     load_dataset,
+    read_sequences,
     require_replaceable,
     write_folder,
 )
@@ -33,6 +37,7 @@ from training.data.encoding import EncodedFrames, check_item_categories, encode,
 from training.data.feature_encoding import Values, encode_features
 from training.data.integer_encoding import encode_in_order
 from training.data.negatives import sample_offline_negatives
+from training.data.spark import ROW_ORDER, is_spark, write_parts
 from training.data.validation import (
     Frame,
     ValidationReport,
@@ -87,40 +92,55 @@ def build_dataset(
     """
     target = Path(folder)
     require_replaceable(target)
-    with engine_errors("Encoding interactions"):
-        checked = with_reason(native, catalogue, features)
-        encoded, report, values = _encode_here(checked) if can_code(checked) else _encode_there(checked)
-        tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
-    dataset = from_tables(tables, {})
-    if features:
-        records = None if products is None else {str(record["handle"]): record for record in products}
-        handles = dataset.vocabularies[ITEM_ID].values.tolist()
-        found = encode_features(features, values, tables[SEQUENCES], handles, dataset.num_users, records)
-        for each in found.stored_events:
-            tables[SEQUENCES] = tables[SEQUENCES].append_column(each.input_name, pa.array(each.ids))
-        dataset = replace(dataset, features=found)
-    rng = np.random.default_rng(rng_seed)
-    counts = {"valid": valid_num_ngs, "test": test_num_ngs}
+    with ExitStack() as stack:
+        with engine_errors("Encoding interactions"):
+            checked = with_reason(native, catalogue, features)
+            # What features say is learnt of all rows here: with any, the sequences are collected.
+            in_parts = is_spark(checked) and not features
+            parts = stack.enter_context(_folder_beside(target)) / SEQUENCES if in_parts else None
+            if can_code(checked):
+                encoded, report, values = _encode_here(checked)
+            else:
+                encoded, report, values = _encode_there(checked, parts)
+            tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
+        dataset = from_tables(tables, {})
+        if features:
+            records = None if products is None else {str(record["handle"]): record for record in products}
+            handles = dataset.vocabularies[ITEM_ID].values.tolist()
+            found = encode_features(features, values, tables[SEQUENCES], handles, dataset.num_users, records)
+            for each in found.stored_events:
+                tables[SEQUENCES] = tables[SEQUENCES].append_column(each.input_name, pa.array(each.ids))
+            dataset = replace(dataset, features=found)
+        rng = np.random.default_rng(rng_seed)
+        counts = {"valid": valid_num_ngs, "test": test_num_ngs}
 
-    def draw_negatives(split: str) -> npt.NDArray[np.int32]:
-        return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
+        def draw_negatives(split: str) -> npt.NDArray[np.int32]:
+            return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
 
-    metadata: dict[str, Any] = {
-        "rows_in": report.rows_in,
-        "dropped": dict(report.dropped),
-        "rows": report.rows_out,
-        "repeated_rows": _count_repeated(dataset),
-        "sizes": {name: dataset.vocabularies[name].size for name in FEATURES},
-        "splits": {name: int((dataset.split == number).sum()) for number, name in enumerate(SPLITS)},
-        "rows_with_history": {name: len(dataset.rows(name)) for name in SPLITS},
-        "num_negatives": counts,
-        "rng_seed": rng_seed,
-        "engine": checked.implementation.value,
-        "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
-    }
-    if dataset.features:
-        metadata["features"] = [each.document() for each in dataset.features.all]
-    return write_folder(tables, dataset, draw_negatives, metadata, target)
+        metadata: dict[str, Any] = {
+            "rows_in": report.rows_in,
+            "dropped": dict(report.dropped),
+            "rows": report.rows_out,
+            "repeated_rows": _count_repeated(dataset),
+            "sizes": {name: dataset.vocabularies[name].size for name in FEATURES},
+            "splits": {name: int((dataset.split == number).sum()) for number, name in enumerate(SPLITS)},
+            "rows_with_history": {name: len(dataset.rows(name)) for name in SPLITS},
+            "num_negatives": counts,
+            "rng_seed": rng_seed,
+            "engine": checked.implementation.value,
+            "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
+        }
+        if dataset.features:
+            metadata["features"] = [each.document() for each in dataset.features.all]
+        return write_folder(tables, dataset, draw_negatives, metadata, target, parts)
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Generator[Path]:
+    """Yields a folder on the disk of `target`, for what executors write before it is complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".parts", dir=target.parent) as folder:
+        yield Path(folder)
 
 
 def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
@@ -134,15 +154,28 @@ def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport,
     return tables, report, values
 
 
-def _encode_there(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
-    """Encodes where the rows are, on a cluster, and collects the result; else as `_encode_here`."""
+def _encode_there(
+    checked: Frame, parts: Path | None
+) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
+    """Encodes where the rows are, on a cluster; else as `_encode_here`.
+
+    Args:
+        checked: Frame made by `with_reason`.
+        parts: Folder for the sequences, which executors write and this process reads column by column; None: they are
+            collected, with what features say. Vocabularies always are.
+    """
     with holding() as hold:
-        checked = hold(checked)
         report = report_of(checked)
         interactions = usable(checked)
         check_item_categories(interactions)
         frames = encode(interactions, hold)
+        sequences = frames.pop(SEQUENCES)
         tables: dict[str, pa.Table] = {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}
+        if parts is None:
+            tables[SEQUENCES] = sequences.sort(*ROW_ORDER).collect("pyarrow").to_native()
+        else:
+            write_parts(sequences.to_native(), parts, report.rows_out)
+            tables[SEQUENCES] = read_sequences(parts.parent)
     values: dict[str, Values] = {}
     for name in tables[SEQUENCES].column_names:
         if ":" in name:  # of a feature

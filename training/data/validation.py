@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import narwhals as nw
 
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
+from training.data.spark import is_spark
 from training.feature_config import OWNERS, Feature, FeaturesConfig
 
 MISSING_NUMBER: Final = float("-inf")
@@ -22,7 +23,6 @@ DROP_REASONS: Final = (
 )
 TEXT_COLUMNS: Final = (USER, ITEM, CATEGORY)
 _LATEST_TIMESTAMP: Final = 100_000_000_000  # the year 5138: anything later is milliseconds
-_SPARK: Final = (nw.Implementation.PYSPARK, nw.Implementation.PYSPARK_CONNECT)
 
 Frame = nw.LazyFrame[Any]
 Hold = Callable[[Frame], Frame]
@@ -89,7 +89,7 @@ def typed(native: Any, features: FeaturesConfig | None = None) -> Frame:
     schema = frame.collect_schema()
     return cast(Frame, frame.lazy()).select(
         *(
-            _text(name, schema[name]) if name in TEXT_COLUMNS else _whole_number(name, schema[name])
+            _text(name, schema[name]) if name in TEXT_COLUMNS else whole_number(name, schema[name])
             for name in INTERACTION_COLUMNS
         ),
         *(_value(owner, feature, schema[feature.source]) for owner, feature in named),
@@ -122,7 +122,12 @@ def _text(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
     return nw.col(name) if dtype == nw.String else nw.col(name).cast(nw.String)
 
 
-def _whole_number(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
+def whole_number(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
+    """Returns a column as int64, null where the value is no whole number.
+
+    Raises:
+        InteractionsError: If values of this type cannot be whole numbers.
+    """
     column = nw.col(name)
     if dtype.is_integer():
         return column.cast(nw.Int64)
@@ -149,16 +154,26 @@ def with_reason(native: Any, catalogue: Iterable[str] | None = None, features: F
     """
     frame = typed(native, features)
     frame = frame.with_columns(*(nw.col(name).fill_null("") for name in TEXT_COLUMNS))
-    label, timestamp = nw.col(LABEL), nw.col(TIMESTAMP)
+    return with_reason_column(frame, catalogue)
+
+
+def with_reason_column(frame: Frame, catalogue: Iterable[str] | None = None) -> Frame:
+    """Does what `with_reason` does, to a frame whose columns have their types, and keeps all its other columns.
+
+    Args:
+        frame: Label and timestamp int64, user and item text; all may be null.
+        catalogue: Handles of the snapshot; None accepts every handle.
+    """
+    label, timestamp, item = nw.col(LABEL), nw.col(TIMESTAMP), nw.col(ITEM).fill_null("")
     conditions = [
         label.is_null() | (label < 0) | (label > 1),
-        nw.col(USER) == "",
-        nw.col(ITEM) == "",
+        nw.col(USER).fill_null("") == "",
+        item == "",
         timestamp.is_null() | (timestamp <= 0) | (timestamp >= _LATEST_TIMESTAMP),
         label == 0,
     ]
     if catalogue is not None:
-        conditions.append(~nw.col(ITEM).is_in(sorted(set(catalogue))))
+        conditions.append(~item.is_in(sorted(set(catalogue))))
     reason = nw.lit(0)
     for code in range(len(conditions), 0, -1):
         reason = nw.when(conditions[code - 1]).then(nw.lit(code)).otherwise(reason)
@@ -237,7 +252,7 @@ def holding() -> Generator[Hold]:
     cached: list[Any] = []
 
     def hold(frame: Frame) -> Frame:
-        if cast(nw.Implementation, frame.implementation) in _SPARK:
+        if is_spark(frame):
             cached.append(frame.to_native().cache())
         return frame
 

@@ -1,4 +1,4 @@
-"""Naive baselines that count: popularity, the shopper's own frequency, and Markov transitions.
+"""Simple methods that count: popularity, the shopper's own frequency, Markov transitions; and all of them, tuned.
 
 What is fitted is fitted on training rows only. What a method looks at when it ranks is the history of the row: all
 earlier events of the same shopper, of any split.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from training.data.sequences import EncodedSequences
+from training.evaluation.basket_models import BasketFrequency, tuned_blend, tuned_tifu
 from training.evaluation.histories import earlier_events, history_matrix, training_events
 from training.evaluation.item_models import SAR_SIMILARITIES, Ease, SarItemKnn, gram_matrix, sar_similarity
 from training.evaluation.metrics import FloatArray
@@ -30,6 +31,11 @@ BACK_OFFS: Final = (1.0, 0.1, 10.0, 100.0, 1000.0)
 WINDOWS: Final = (5, 2, 3, 10, 20, 50)
 DECAYS: Final = (0.7, 0.1, 0.3, 0.5, 0.8, 0.9, 1.0)
 SAR_HALF_LIVES_DAYS: Final = (30.0, 1 / 144, 1 / 24, 1 / 4, 1.0, 7.0, 365.0)
+BASKET_HALF_LIVES: Final = (20.0, 2.0, 5.0, 10.0, 40.0)  # in baskets
+TIFU_DECAYS: Final = ((0.9, 0.7), (0.9, 0.9))  # within a group, from group to group
+TIFU_NEIGHBOURS: Final = (100, 300)
+TIFU_ALPHAS: Final = (0.7, 0.1, 0.3, 0.5, 0.9)
+BLEND_WEIGHTS: Final = (0.1, 0.01, 0.03, 0.3, 1.0, 3.0, 10.0)  # beside 1 for own frequency
 EASE_LAMBDAS: Final = (100.0, 30.0, 300.0, 1000.0, 3000.0)  # each is one inversion of the item-item matrix
 
 
@@ -185,7 +191,8 @@ def default_baselines(dataset: EncodedSequences, *, seen: Seen = "out") -> list[
         seen: Protocol to tune for.
 
     Returns:
-        popularity, recent popularity, own frequency, last-item Markov, decayed Markov mix, item-kNN (SAR), EASE.
+        popularity, recent popularity, own frequency, the same with basket decay, last-item Markov, decayed Markov mix,
+        item-kNN (SAR), EASE, TIFU-kNN, and a blend of own frequency with basket decay and EASE.
     """
     share, counts, gram = popularity_share(dataset), transition_counts(dataset), gram_matrix(dataset)
     rows = tuning_rows(dataset, seen)
@@ -207,7 +214,10 @@ def default_baselines(dataset: EncodedSequences, *, seen: Seen = "out") -> list[
         for days in SAR_HALF_LIVES_DAYS
     )
     ease = best(partial(Ease.fit, gram, value) for value in EASE_LAMBDAS)
-    return [Popularity(share), recent, OwnFrequency(share), last_item, mix, item_knn, ease]
+    own = best(partial(BasketFrequency, share, half_life) for half_life in BASKET_HALF_LIVES)
+    tifu = tuned_tifu(dataset, share, rows, seen, (TIFU_DECAYS, TIFU_NEIGHBOURS, TIFU_ALPHAS))
+    blend = tuned_blend((own, ease), BLEND_WEIGHTS, dataset, rows, seen)
+    return [Popularity(share), recent, OwnFrequency(share), own, last_item, mix, item_knn, ease, tifu, blend]
 
 
 def settings_of(baselines: Sequence[Baseline]) -> dict[str, dict[str, Any]]:

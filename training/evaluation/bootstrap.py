@@ -1,10 +1,14 @@
 """Paired bootstrap: whether one ranker's lead over another is more than luck of the test rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from training.evaluation.metrics import FloatArray, Metric, Ranks
+
+SAMPLES: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def paired_bootstrap(
     ranks_b: Ranks,
     metric: Metric,
     rng: np.random.Generator,
-    samples: int = 2000,
+    samples: int = SAMPLES,
     level: float = 0.95,
 ) -> Lead:
     """Resamples rows with replacement, the same ones for both rankers, and returns the percentile interval of the lead.
@@ -72,6 +76,39 @@ def paired_bootstrap(
     )  # (samples, 2)
     mean_a, mean_b = (float(value) for value in values.mean(axis=0))
     return lead_of(mean_a, mean_b, means[:, 0], means[:, 1], level)
+
+
+def bootstrap_means(
+    values: Mapping[str, FloatArray], rng: np.random.Generator, samples: int = SAMPLES
+) -> dict[str, FloatArray]:
+    """Returns the mean of each array over the same resamples of shoppers, so that differences are paired.
+
+    Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 13; paired as in Sakai, SIGIR 2006.
+
+    Args:
+        values: Name to (N,) values of the same shoppers.
+        rng: Source of the resamples.
+        samples: Number of resamples.
+
+    Returns:
+        Name to (samples,) means.
+
+    Raises:
+        ValueError: If the arrays are not of one length, at least 1.
+    """
+    lengths = {len(value) for value in values.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"`values` should be of the same shoppers, at least one. Received: lengths {sorted(lengths)}")
+    count = lengths.pop()
+    table = np.stack(list(values.values()), axis=1)  # (N, M)
+    chunk = max(1, 4_000_000 // count)
+    means = np.concatenate(
+        [
+            rng.multinomial(count, np.full(count, 1 / count), size=min(chunk, samples - start)) @ table / count
+            for start in range(0, samples, chunk)
+        ]
+    )
+    return {name: means[:, place] for place, name in enumerate(values)}
 
 
 def interval(values: FloatArray, level: float = 0.95) -> tuple[float, float]:

@@ -96,6 +96,13 @@ class Popularity(HistoryRanker):
         return np.tile(self._counts, (len(users), 1))
 
 
+def own_counts(history: History, half_life: float | None) -> sparse.csr_matrix:
+    """Returns (U, I) float64: in how many baskets of the shopper the item was, as `OwnFrequency` weighs them."""
+    if half_life is None:
+        return history.basket_counts()
+    return history.user_item(0.5 ** (history.age / half_life), history.firsts)
+
+
 @dataclass(eq=False)
 class OwnFrequency(HistoryRanker):
     """In how many of the shopper's own baskets the item was, a basket counting half each `half_life` baskets back.
@@ -112,10 +119,7 @@ class OwnFrequency(HistoryRanker):
         return "own frequency" if self.half_life is None else "own frequency, basket decay"
 
     def _prepare(self, history: History) -> None:
-        if self.half_life is None:
-            self._weights = history.basket_counts()
-        else:
-            self._weights = history.user_item(0.5 ** (history.age / self.half_life), history.firsts)
+        self._weights = own_counts(history, self.half_life)
 
     def _raw(self, users: IntArray) -> FloatArray:
         return dense(self._weights[users])

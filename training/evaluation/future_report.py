@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.evaluation.bootstrap import Lead, interval, lead_of
+from training.evaluation.bootstrap import SAMPLES, Lead, bootstrap_means, interval, lead_of
 from training.evaluation.future import (
     DAYS,
     METRICS,
@@ -25,48 +24,22 @@ from training.evaluation.future import (
     temporal_cut,
 )
 from training.evaluation.future_tuning import Choice, Method, simple_methods, tune_methods, validation_cut
-from training.evaluation.purchases import MIN_PURCHASES, Purchases
+from training.evaluation.plots import model_comparison
+from training.evaluation.protocol import PRIMARY_K
+from training.evaluation.purchases import MIN_PURCHASES, IntArray, Purchases
+from training.evaluation.report_full import groups_document, lead_text, segment_blocks, settings_text, variety_blocks
+from training.evaluation.report_page import Block, Bullets, Heading, Table, Text, picture_of, to_html, to_markdown
+from training.evaluation.report_watch import WatchedFuture
+from training.evaluation.segments import Group, by_length, by_newness, groups_of
+from training.evaluation.variety import Variety, variety_of
+from training.evaluation.verdict import RULE, Verdict, decide, deployment_of
 
-SAMPLES: Final = 2000
 LEVEL: Final = 0.95
 TARGET_TITLES: Final[Mapping[Target, str]] = {
     "window": "all items of the next {days} days",
     "next_basket": "the next basket within {days} days",
     "next_item": "the next item within {days} days",
 }
-
-
-def bootstrap_means(
-    values: Mapping[str, NDArray[np.float64]], rng: np.random.Generator, samples: int = SAMPLES
-) -> dict[str, NDArray[np.float64]]:
-    """Returns the mean of each array over the same resamples of shoppers, so that differences are paired.
-
-    Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 13; paired as in Sakai, SIGIR 2006.
-
-    Args:
-        values: Name to (N,) values of the same shoppers.
-        rng: Source of the resamples.
-        samples: Number of resamples.
-
-    Returns:
-        Name to (samples,) means.
-
-    Raises:
-        ValueError: If the arrays are not of one length, at least 1.
-    """
-    lengths = {len(value) for value in values.values()}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"`values` should be of the same shoppers, at least one. Received: lengths {sorted(lengths)}")
-    count = lengths.pop()
-    table = np.stack(list(values.values()), axis=1)  # (N, M)
-    chunk = max(1, 4_000_000 // count)
-    means = np.concatenate(
-        [
-            rng.multinomial(count, np.full(count, 1 / count), size=min(chunk, samples - start)) @ table / count
-            for start in range(0, samples, chunk)
-        ]
-    )
-    return {name: means[:, place] for place, name in enumerate(values)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +76,10 @@ class FutureReport:
         targets_per_shopper: View to the mean number of targets.
         references: View to the simple method that was best on the validation window.
         results: View to method to its figures.
+        learned: Methods that are not simple.
+        baskets: View to (N,) how many baskets before the cut each of its shoppers has.
+        variety: View to method to the figures of its lists.
+        verdicts: View to which method to deploy.
     """
 
     before: int
@@ -113,6 +90,10 @@ class FutureReport:
     targets_per_shopper: Mapping[View, float]
     references: Mapping[View, str]
     results: Mapping[View, Mapping[str, MethodResult]]
+    learned: tuple[str, ...]
+    baskets: Mapping[View, IntArray]
+    variety: Mapping[View, Mapping[str, Variety]]
+    verdicts: Mapping[View, Verdict]
 
     def lead(self, view: View, method: str, other: str, rng: np.random.Generator, metric: str = PRIMARY) -> Lead:
         """Returns the paired lead of one method over another in a metric."""
@@ -129,8 +110,14 @@ class FutureReport:
                 "targets_per_shopper": self.targets_per_shopper[view],
                 "reference": self.references[view],
                 "methods": {name: _method_document(result) for name, result in table.items()},
+                "verdict": self.verdicts[view].document(),
+                "segments": {title: groups_document(groups) for title, groups in self.segments(view).items()},
+                "variety": {name: asdict(figures) for name, figures in self.variety[view].items()},
             }
+        view, verdict = next(iter(self.verdicts.items()))
         return {
+            **verdict.document(),
+            "view": view,
             "before": datetime.fromtimestamp(self.before, UTC).isoformat(),
             "days": self.days,
             "target": self.target,
@@ -141,41 +128,75 @@ class FutureReport:
             "views": views,
         }
 
-    def markdown(self) -> str:
-        """Returns the report as Markdown: one table for each view, best method first."""
+    @property
+    def title(self) -> str:
+        """Title of the report."""
         day = datetime.fromtimestamp(self.before, UTC).date().isoformat()
-        lines = [
-            f"# Learned before {day}, judged on {TARGET_TITLES[self.target].format(days=self.days)}",
-            "",
-            f"{self.num_items:,} items with at least {self.min_purchases} purchases before the cut, all of them "
-            f"ranked; {TIE_RULE}; settings chosen on the {self.days} days before the cut.",
-            f"In brackets: 95 % intervals from {SAMPLES:,} paired resamples of shoppers.",
+        return f"Learned before {day}, judged on {TARGET_TITLES[self.target].format(days=self.days)}"
+
+    def segments(self, view: View) -> dict[str, list[Group]]:
+        """Returns NDCG@10 by how much is known of the shopper; the same each time it is asked for."""
+        values = {name: result.outcome.values[PRIMARY] for name, result in self.results[view].items()}
+        counts, rng = self.baskets[view], np.random.default_rng(0)
+        return {
+            each.title: groups_of(values, each, rng)
+            for each in (by_newness(counts, "baskets"), by_length(counts, "baskets"))
+        }
+
+    def blocks(self) -> list[Block]:
+        """Returns the report for `report_page`: verdicts, then for each view tables, segments and variety."""
+        blocks: list[Block] = [
+            *(
+                Text(f"{VIEW_TITLES[view].capitalize()}: {verdict.text()}", note=True)
+                for view, verdict in self.verdicts.items()
+            ),
+            Text(
+                f"{self.num_items:,} items with at least {self.min_purchases} purchases before the cut, all of them "
+                f"ranked; {TIE_RULE}; settings chosen on the {self.days} days before the cut. "
+                f"In brackets: 95 % intervals from {SAMPLES:,} paired resamples of shoppers. Rule: {RULE}."
+            ),
         ]
         for view, table in self.results.items():
-            lines += ["", *self._table(view, table)]
-        return "\n".join(lines) + "\n"
+            blocks += self._view(view, table)
+        return blocks
 
-    def _table(self, view: View, table: Mapping[str, MethodResult]) -> list[str]:
+    def markdown(self) -> str:
+        """Returns the report as Markdown."""
+        return to_markdown(self.title, self.blocks())
+
+    def html(self) -> str:
+        """Returns the report as one self-contained HTML file."""
+        return to_html(self.title, self.blocks())
+
+    def _view(self, view: View, table: Mapping[str, MethodResult]) -> list[Block]:
         shoppers = len(next(iter(table.values())).outcome.users)
-        reference = self.references[view]
-        lines = [
-            f"## {VIEW_TITLES[view].capitalize()}",
-            "",
-            f"{shoppers:,} shoppers with {self.targets_per_shopper[view]:.1f} targets on average. "
-            f"Reference, the best simple method on the validation window: {reference}.",
-            "",
-            f"| method | {' | '.join(METRICS)} | lead over the reference |",
-            f"|---|{'---|' * (len(METRICS) + 1)}",
-        ]
+        reference, verdict = self.references[view], self.verdicts[view]
+        rows: list[list[str]] = []
         for name, result in sorted(table.items(), key=lambda entry: -entry[1].means[PRIMARY]):
             cells = [f"{result.means[metric]:.4f}" for metric in METRICS]
             low, high = result.intervals[PRIMARY]
             cells[0] += f" ({low:.4f} to {high:.4f})"
-            cells.append("" if name == reference else _lead_text(result.lead))
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-        lines += ["", "Settings chosen:", ""]
-        lines += [f"- {name}: {_settings_text(result.settings)}" for name, result in table.items() if result.settings]
-        return lines
+            rows.append([name, *cells, "" if name == reference else lead_text(result.lead)])
+        values = {name: result.means[PRIMARY] for name, result in table.items()}
+        simple = [name for name in table if name not in self.learned]
+        title = f"All methods, {VIEW_TITLES[view]}"
+        settings = [f"{name}: {settings_text(result.settings)}" for name, result in table.items() if result.settings]
+        blocks: list[Block] = [
+            Heading(VIEW_TITLES[view].capitalize()),
+            Text(
+                f"{shoppers:,} shoppers with {self.targets_per_shopper[view]:.1f} targets on average. "
+                f"Reference, the best simple method on the validation window: {reference}."
+            ),
+            Table(["method", *METRICS, "lead over the reference"], rows),
+            picture_of(model_comparison(values, baselines=simple, title=title), title),
+            Text("Settings chosen:"),
+            Bullets(settings),
+        ]
+        shown = dict.fromkeys([verdict.deploy, verdict.against, *self.learned, reference, "popularity"])
+        for name, groups in self.segments(view).items():
+            kept = [Group(g.label, g.rows, {each: g.methods[each] for each in shown}) for g in groups]
+            blocks += segment_blocks(name, kept, PRIMARY)
+        return [*blocks, *variety_blocks(self.variety[view], values, PRIMARY_K)]
 
 
 def _method_document(result: MethodResult) -> dict[str, Any]:
@@ -186,24 +207,6 @@ def _method_document(result: MethodResult) -> dict[str, Any]:
         "intervals": {name: list(ends) for name, ends in result.intervals.items()},
         "lead": asdict(result.lead),
     }
-
-
-def _lead_text(lead: Lead) -> str:
-    if lead.relative is None or lead.relative_low is None or lead.relative_high is None:
-        return f"{lead.difference:+.4f} ({lead.low:+.4f} to {lead.high:+.4f})"
-    return f"{lead.relative:+.1%} ({lead.relative_low:+.1%} to {lead.relative_high:+.1%})"
-
-
-def _settings_text(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_value_text(value)}" for name, value in settings.items() if value is not None) or "none"
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"({_settings_text(cast(Mapping[str, Any], value))})"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return " and ".join(_value_text(each) for each in cast(Sequence[Any], value))
-    return str(value)
 
 
 def evaluate_future(
@@ -238,12 +241,13 @@ def evaluate_future(
     chosen = tune_methods(earlier, [*simple, *methods], views, rng, progress=progress)
     extra = {method.name for method in methods}
     cut = temporal_cut(purchases, before, days, min_purchases, target)
-    outcomes = _test(cut, chosen, rng, progress)
+    outcomes, lists = _test(cut, chosen, rng, progress)
     references: dict[View, str] = {}
     for view, table in chosen.items():
         values = {name: choice.value for name, choice in table.items() if name not in extra}
         references[view] = max(values, key=lambda name: values[name])
     total, again = int(cut.targets.sum()), int(cut.targets.multiply(cut.history.user_item()[cut.users] > 0).sum())
+    events = cut.history.popularity()
     counts: dict[View, int] = {"all": total, "new": total - again}
     return FutureReport(
         before=before,
@@ -256,14 +260,30 @@ def evaluate_future(
         },
         references=references,
         results={view: _results(outcomes[view], chosen[view], references[view], rng) for view in views},
+        learned=tuple(method.name for method in methods),
+        baskets={view: cut.history.num_baskets[next(iter(found.values())).users] for view, found in outcomes.items()},
+        variety={
+            view: {name: variety_of(counts, events) for name, counts in lists[view].items() if counts.sum()}
+            for view in views
+        },
+        verdicts={view: _verdict(outcomes[view], chosen[view], extra, rng) for view in views},
     )
+
+
+def _verdict(
+    outcomes: Mapping[str, Outcome], chosen: Mapping[str, Choice], learned: set[str], rng: np.random.Generator
+) -> Verdict:
+    values = {name: outcome.values[PRIMARY] for name, outcome in outcomes.items()}
+    deployments = {name: deployment_of(name, choice.ranker.settings) for name, choice in chosen.items()}
+    return decide(values, [name for name in values if name not in learned], deployments, rng, PRIMARY)
 
 
 def _test(
     cut: FutureCut, chosen: Mapping[View, Mapping[str, Choice]], rng: np.random.Generator, progress: bool
-) -> dict[View, dict[str, Outcome]]:
-    """Returns view to method to its outcome; settings chosen for several views are fitted once."""
-    found: dict[str, dict[View, Outcome]] = {}
+) -> tuple[dict[View, dict[str, Outcome]], dict[View, dict[str, IntArray]]]:
+    """Returns view to method to its outcome and lists; settings chosen for several views are fitted once."""
+    found: dict[str, tuple[dict[View, Outcome], WatchedFuture]] = {}
+    lists: dict[View, dict[str, IntArray]] = {view: {} for view in chosen}
     outcomes: dict[View, dict[str, Outcome]] = {view: {} for view in chosen}
     names = list(dict.fromkeys(name for table in chosen.values() for name in table))
     with tqdm(total=len(names), desc="test window", unit="method", disable=not progress) as bar:
@@ -273,10 +293,11 @@ def _test(
                 key = f"{name} {dict(ranker.settings)}"
                 if key not in found:
                     ranker.fit(cut.history)
-                    found[key] = evaluate_ranker(ranker, cut, rng, tuple(chosen))
-                outcomes[view][name] = found[key][view]
+                    watched = WatchedFuture(ranker, cut, tuple(chosen))
+                    found[key] = evaluate_ranker(watched, cut, rng, tuple(chosen)), watched
+                outcomes[view][name], lists[view][name] = found[key][0][view], found[key][1].lists[view]
             bar.update()
-    return outcomes
+    return outcomes, lists
 
 
 def _results(

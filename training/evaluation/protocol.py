@@ -4,7 +4,7 @@ Sampled figures do not agree with full ranking, not even in the order of methods
 metrics for item recommendation", KDD 2020): they are given beside it because the field reports them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -272,28 +272,31 @@ def evaluate_ranker(
     ks: tuple[int, ...] = (5, 10, 20),
     batch_size: int = 512,
     progress: bool = True,
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> dict[str, Evaluation]:
-    """Evaluates under all three protocols while scoring each row once (for rankers that take long).
+    """Evaluates under several protocols while scoring each row once (for rankers that take long).
 
     Returns:
-        "seen_out", "seen_in" and "sampled" to what `evaluate_full_ranking` and `evaluate_sampled` would return.
+        Those of "seen_in", "seen_out" and "sampled" that are in `protocols` to what `evaluate_full_ranking` and
+        `evaluate_sampled` would return.
     """
     rows = dataset.rows(split)
     candidates = sampled_candidates(dataset, split)
     new = np.isin(rows, evaluation_rows(dataset, split, "out"))
-    parts: dict[Seen, list[Ranks]] = {"in": [], "out": []}
+    kept: dict[Seen, NDArray[np.bool_]] = {"in": np.ones(len(rows), np.bool_), "out": new}
+    kept = {seen: mask for seen, mask in kept.items() if f"seen_{seen}" in protocols}
+    parts: dict[Seen, list[Ranks]] = {seen: [] for seen in kept}
     sampled: list[FloatArray] = [np.zeros((0, candidates.shape[1]))]
     for part in _batches(np.arange(len(rows), dtype=np.int64), batch_size, ranker.name, progress):
         scores = checked_scores(ranker, dataset, rows[part])
-        parts["in"].append(_rank_full(dataset, rows[part], scores, "in"))
-        kept = new[part]
-        parts["out"].append(_rank_full(dataset, rows[part][kept], scores[kept], "out"))
+        for seen, mask in kept.items():
+            parts[seen].append(_rank_full(dataset, rows[part][mask[part]], scores[mask[part]], seen))
         sampled.append(_sampled_scores(dataset, candidates[part], scores))
     result: dict[str, Evaluation] = {}
-    kept_rows: dict[Seen, NDArray[np.int64]] = {"out": rows[new], "in": rows}
-    for seen, ranked in kept_rows.items():
+    for seen, mask in kept.items():
         ranks = _join(parts[seen])
         metrics = full_ranking_metrics(ranks, ks)
-        result[f"seen_{seen}"] = Evaluation(ranker.name, f"seen_{seen}", metrics, ranks, ranked)
-    result["sampled"] = _sampled_evaluation(ranker, rows, np.concatenate(sampled))
+        result[f"seen_{seen}"] = Evaluation(ranker.name, f"seen_{seen}", metrics, ranks, rows[mask])
+    if "sampled" in protocols:
+        result["sampled"] = _sampled_evaluation(ranker, rows, np.concatenate(sampled))
     return result

@@ -18,7 +18,6 @@ from training.evaluation.protocol import (
     Seen,
     evaluate_full_ranking,
     evaluate_ranker,
-    evaluate_sampled,
     primary_metric,
 )
 from training.evaluation.tuning import Baseline
@@ -166,12 +165,13 @@ def evaluate_all(
         raise ValueError(f"methods should have one name each, the same in both protocols. Received: {names}")
     tables: dict[str, dict[str, Evaluation]] = {protocol: {} for protocol in PROTOCOLS}
     options: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-    for protocol, seen in SEEN.items():
-        for baseline in fitted[seen]:
-            found = evaluate_full_ranking(baseline, dataset, split, seen=seen, ks=ks, **options)
-            tables[protocol][baseline.name] = found
+    for baseline in fitted["out"]:
+        found = evaluate_full_ranking(baseline, dataset, split, seen="out", ks=ks, **options)
+        tables["seen_out"][baseline.name] = found
     for baseline in fitted["in"]:
-        tables["sampled"][baseline.name] = evaluate_sampled(baseline, dataset, split, **options)
+        both = evaluate_ranker(baseline, dataset, split, ks=ks, protocols=("seen_in", "sampled"), **options)
+        for protocol, found in both.items():
+            tables[protocol][baseline.name] = found
     for ranker in rankers:
         for protocol, found in evaluate_ranker(ranker, dataset, split, ks=ks, **options).items():
             tables[protocol][ranker.name] = found
