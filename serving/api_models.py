@@ -12,6 +12,7 @@ from serving.requests import LATEST_MILLISECONDS, MAX_VALUES
 MOST_EVENTS = MOST_CANDIDATES = MAX_VALUES
 MOST_PRODUCTS = 100_000
 MOST_ROWS = 1_000
+MOST_FEATURES = 100  # named by a request or an interaction
 MOST_PRODUCTS_OF_A_BATCH = 200_000  # bounds what one answer takes in memory
 
 _DIGITS = r"^[0-9]{1,14}(\.[0-9]{1,9})?$"
@@ -51,11 +52,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+FeatureValues = Annotated[dict[str, str | float | None], Field(max_length=MOST_FEATURES)]
+
+
 class Interaction(_Strict):
     """What a shopper did with a product."""
 
     timestamp: Time
     rating: float | None = Field(default=None, description="A rating below the threshold is no positive.")
+    features: FeatureValues = Field(
+        default_factory=dict[str, str | float | None],
+        description="By name, values of the event features that the model was trained with, such as its kind.",
+    )
 
 
 class RecommendationRequest(_Strict):
@@ -77,6 +85,10 @@ class RecommendationRequest(_Strict):
         description="Handles or GIDs to choose among; empty: the whole catalogue.",
     )
     now: Time | None = Field(default=None, description="Time of the recommendation; by default the latest event's.")
+    features: FeatureValues = Field(
+        default_factory=dict[str, str | float | None],
+        description="By name, values of the user features that the model was trained with, such as a segment.",
+    )
 
 
 def _row(value: object) -> object:
@@ -162,6 +174,7 @@ _EXPECTED = {
     "recommend_seen": "true, false or null",
     "candidate_ids": f"a list of at most {MOST_CANDIDATES:,} product handles or GIDs",
     "now": f"{_TIME}, or null",
+    "features": f"an object of at most {MOST_FEATURES} names, each with a text, a number or null",
     "requests": f"a list of 1 to {MOST_ROWS:,} requests",
 }
 _NAMES = ((list, "a list"), (dict, "an object"), (str, "a text"), (bool, "a truth value"), (int | float, "a number"))
@@ -184,7 +197,8 @@ def refusal(errors: Sequence[ErrorDetails], body: object, model: type[BaseModel]
     if extra:
         known = ", ".join(f"`{name}`" for name in (Interaction if where else model).model_fields)
         return f"{f'`{where}`' if where else 'The request'} should only have the keys {known}. Received: another key."
-    expected = _EXPECTED.get(field) or ("an object with `timestamp` and perhaps `rating`" if where else "a JSON object")
+    whole = "an object with `timestamp` and perhaps `rating` and `features`" if where else "a JSON object"
+    expected = _EXPECTED.get(field) or whole
     if where.startswith("candidate_ids["):
         expected = "a product handle or GID, as text that is not empty"
     return f"{f'`{where}`' if where else 'The request'} should be {expected}. Received: {_received(error)}."

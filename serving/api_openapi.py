@@ -24,6 +24,11 @@ _BY_INTERACTIONS = {
     "recommend_seen": False,
     "candidate_ids": [],
 }
+_BY_FEATURES = {
+    "user_interactions": {"linen-shirt": {"timestamp": 1767225600, "features": {"kind": "cart", "quantity": 2}}},
+    "features": {"segment": "students"},
+    "k": 8,
+}
 _ERRORS = {
     401: "The bearer token is missing or wrong.",
     408: "The body did not arrive in time.",
@@ -57,7 +62,8 @@ def ranked() -> dict[int | str, dict[str, Any]]:
 
 def single_body() -> dict[str, Any]:
     """Returns the body of one request, with examples."""
-    return _body("RecommendationRequest", {"by known shopper": _BY_USER, "by interactions": _BY_INTERACTIONS})
+    examples = {"by known shopper": _BY_USER, "by interactions": _BY_INTERACTIONS, "with features": _BY_FEATURES}
+    return _body("RecommendationRequest", examples)
 
 
 def batch_body() -> dict[str, Any]:

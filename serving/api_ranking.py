@@ -109,12 +109,17 @@ def recommend(recommender: Recommender, request: RecommendationRequest, min_rati
     disliked: set[str] = set()
     items: list[str] = []
     timestamps: list[Any] = []
+    of_events: list[dict[str, str | float | None]] = []
     for handle, interaction in request.user_interactions.items():
         if interaction.rating is not None and interaction.rating < min_rating:
             disliked.add(handle)
         else:
             items.append(handle)
             timestamps.append(interaction.timestamp)
+            of_events.append(interaction.features)
+    names = {name for values in of_events for name in values}
+    features: dict[str, Any] = {name: [values.get(name) for values in of_events] for name in names}
+    features |= request.features
     config = recommender.config
     k = request.k or config.k
     seen_allowed = config.recommend_seen if request.recommend_seen is None else request.recommend_seen
@@ -128,6 +133,7 @@ def recommend(recommender: Recommender, request: RecommendationRequest, min_rati
         recommend_seen=request.recommend_seen,
         candidate_ids=request.candidate_ids,
         now=request.now,
+        features=features,
     )
     products = [
         {"id": item, "score": score}

@@ -193,12 +193,13 @@ def verify_example(bundle: Bundle, recommender: Recommender) -> None:
     try:
         request: dict[str, Any] = example["request"]
         shopper = (request["userId"], request["items"], request["timestamps"])
+        features = {name: request[name] for name in request if name not in ("userId", "items", "timestamps")}
         params = {name: example["params"].get(name) for name in ("k", "recommend_seen")}
         now, candidates = example["params"].get("now") or None, example["params"].get("candidate_ids") or ()
         expected = {"itemIds": example["itemIds"], "preds": example["preds"]}
     except (KeyError, TypeError, AttributeError):
         raise BundleError(f"{bundle.path}: example.json should have a request, its params and its answer") from None
-    answer = recommender.recommend(*shopper, **params, candidate_ids=candidates, now=now)
+    answer = recommender.recommend(*shopper, **params, candidate_ids=candidates, now=now, features=features)
     check_example(
         [{"itemIds": answer.item_ids, "preds": answer.scores}], expected, recommender.config.example_tolerance
     )

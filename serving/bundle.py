@@ -73,7 +73,7 @@ class Bundle:
             layers with what follows from them; "sketch", as "approximate", with linear maps of the first layers for
             what follows. Of any other method: "rank", from one shopper's history to the logits of all item ids.
         catalogue: Products that can be recommended, in catalogue order.
-        vocabularies: "item", "category" and "user".
+        vocabularies: "item", "category" and "user", and those of custom features by name.
         events: Stored last events of known shoppers.
         example: A request with its answer as the trained network gave it.
         fingerprint: SHA-256 of `bundle.json`, which covers every other file.
@@ -108,13 +108,16 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         feature: read_vocabulary(folder / f"vocabulary_{feature}.parquet", size)
         for feature, size in zip(VOCABULARIES, (sizes.num_items, sizes.num_categories, sizes.num_users), strict=True)
     }
+    for entry in manifest.custom_features:
+        if entry.has_vocabulary:
+            vocabularies[entry.name] = read_vocabulary(folder / f"vocabulary_{entry.name}.parquet", entry.size)
     bundle = Bundle(
         path=folder,
         manifest=manifest,
         graphs=_graphs(folder, manifest),
         catalogue=read_catalogue(folder / "catalogue.parquet", vocabularies["item"], sizes.num_products),
         vocabularies=vocabularies,
-        events=read_events(folder / "events.parquet", sizes.num_items),
+        events=read_events(folder / "events.parquet", sizes.num_items, manifest.request_features),
         example=_read_json(folder / "example.json"),
         fingerprint=_sha256(folder / MANIFEST),
     )
@@ -158,7 +161,8 @@ def _verify_files(folder: Path, manifest: Manifest) -> None:
         if not parts or name.startswith("/") or ".." in parts or any(c in name for c in "\\:\0"):
             raise BundleError(f"{folder / MANIFEST}: file names should stay inside the bundle. Received: {name!r}")
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()} - {MANIFEST}
-    required = {*REQUIRED_FILES, *([ARRAYS] if manifest.ranker.has_network else [])}
+    of_features = [f"vocabulary_{entry.name}.parquet" for entry in manifest.custom_features if entry.has_vocabulary]
+    required = {*REQUIRED_FILES, *of_features, *([ARRAYS] if manifest.ranker.has_network else [])}
     if missing := sorted((listed | required) - present):
         raise BundleError(f"Bundle {folder} lacks files: {', '.join(missing)}")
     if extra := sorted(present - listed):
@@ -183,7 +187,7 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
             raise BundleError(f"{folder / MANIFEST}: `graphs.{name}.file` should be a file listed in `sha256`")
         graphs[name] = Graph(file=folder / entry.file, inputs=entry.inputs, outputs=entry.outputs)
     for what, received, expected in (
-        *(_names_of_network(graphs) if ranker.has_network else ()),
+        *(_names_of_network(graphs, manifest) if ranker.has_network else ()),
         *(_names_of_rank_graph(graphs[RANK]) if ranker.has_rank_graph else ()),
     ):
         if sorted(received) != sorted(expected):
@@ -195,12 +199,15 @@ def _graphs(folder: Path, manifest: Manifest) -> dict[str, Graph]:
     return graphs
 
 
-def _names_of_network(graphs: Mapping[str, Graph]) -> list[tuple[str, Sequence[str], Sequence[str]]]:
+def _names_of_network(
+    graphs: Mapping[str, Graph], manifest: Manifest
+) -> list[tuple[str, Sequence[str], Sequence[str]]]:
     """What, names in `bundle.json`, names of the contract."""
     state, candidates = graphs["encode"].outputs, graphs["candidates"].outputs
     approximated = (name for name in graphs["approximate"].inputs if name in state)
+    of_features = (entry.input_name for entry in manifest.request_features)
     return [
-        ("encode inputs", graphs["encode"].inputs, ENCODE_INPUTS),
+        ("encode inputs", graphs["encode"].inputs, (*ENCODE_INPUTS, *of_features)),
         ("candidates inputs", graphs["candidates"].inputs, ("items",)),
         ("score inputs", graphs["score"].inputs, (*state, *candidates)),
         ("score outputs", graphs["score"].outputs, ("scores", "short_term")),

@@ -71,6 +71,31 @@ class GraphEntry(_Frozen):
     outputs: tuple[str, ...]
 
 
+class FeatureEntry(_Frozen):
+    """One custom feature, as `bundle.json` lists it; `size` counts id 0, `bounds` lie between numeric buckets."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    of: Literal["item", "user", "event"]
+    kind: Literal["categorical", "multi", "numeric", "hour", "weekday"]
+    size: int = Field(ge=1)
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether its values are in a file, and not read off the timestamp."""
+        return self.kind not in ("hour", "weekday")
+
+    @property
+    def in_requests(self) -> bool:
+        """Whether a request may carry its values."""
+        return self.of != "item" and self.has_vocabulary
+
+    @property
+    def input_name(self) -> str:
+        """Name of its ids among the inputs of the network, and in the table of stored events."""
+        return f"{self.of}_{self.name}"
+
+
 class Manifest(_Frozen):
     """`bundle.json`, format version 4."""
 
@@ -87,6 +112,12 @@ class Manifest(_Frozen):
     data_fingerprint: str
     sha256: dict[str, str]
     pad_to_max_seq_length: bool = False
+    custom_features: tuple[FeatureEntry, ...] = ()
+
+    @property
+    def request_features(self) -> tuple[FeatureEntry, ...]:
+        """Custom features whose values a request may carry, in the order of its columns."""
+        return tuple(entry for entry in self.custom_features if entry.in_requests)
 
 
 def problem_of_ranker(manifest: Manifest) -> str | None:

@@ -41,6 +41,7 @@ class History:
         first_timestamp: Time of the shopper's first event.
         now: Time of the recommendation, not before the last event.
         unknown: (u,) int64 UNIX seconds of events of products that the vocabulary does not have, never falling.
+        features: int32 ids of custom features by input of the network: (n,) of events, () of the user.
     """
 
     items: npt.NDArray[np.int32]
@@ -48,6 +49,7 @@ class History:
     first_timestamp: int
     now: int
     unknown: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    features: Mapping[str, npt.NDArray[np.int32]] = field(default_factory=dict[str, Any])
 
     def with_unknown(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """Item ids, 0 for an unknown product, and times of all events, oldest first."""
@@ -173,6 +175,14 @@ class Network:
             "first_timestamp": np.array([history.first_timestamp for history in histories], np.int64),
             "now": np.array([history.now for history in histories], np.int64),
         }
+        for entry in self._manifest.request_features:
+            name = entry.input_name
+            feeds[name] = np.zeros(items.shape if entry.of == "event" else len(histories), np.int32)
+            for row, history in enumerate(histories):
+                if entry.of == "event":
+                    feeds[name][row, :length] = history.features[name][-length:]
+                else:
+                    feeds[name][row] = history.features[name]
         return dict(zip(self._state_names, cast(Any, self._encoder.run(self._state_names, feeds)), strict=True))
 
     def logits(self, state: State, positions: Positions | None = None, *, share: bool = True) -> Float32:

@@ -6,14 +6,16 @@ once, when the bundle is opened.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from serving.bundle import Bundle
 from serving.config import ServeConfig
+from serving.features import Features
 from serving.network import History, Positions
 from serving.questions import Choice, Question
 from serving.rankers import Prepared, open_ranker
@@ -68,6 +70,7 @@ class Recommender:
         self.config = config or ServeConfig()
         self._clock = clock
         self._item_index = bundle.vocabularies["item"].index
+        self.features = Features(bundle.manifest.custom_features, bundle.vocabularies)
         catalogue = bundle.catalogue
         # The catalogue's own text objects by row: nothing is made for each product that is recommended.
         self._gids = np.array([*catalogue.row_of_gid], object)
@@ -93,6 +96,7 @@ class Recommender:
         recommend_seen: bool | None = None,
         candidate_ids: Sequence[str] = (),
         now: str | int | float | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> Recommendation:
         """Returns the best products for one shopper.
 
@@ -116,19 +120,22 @@ class Recommender:
                 count once; ones that are not in the catalogue score 0 and come last, and ones that the model's rules
                 exclude are left out, both with a message.
             now: Time of the recommendation, like `timestamps`; by default the latest event's.
+            features: By name, what the request says of the model's custom features: of events a list, one value an
+                item, of the user one value; texts, numbers or null. Of stored events the stored values are used, and so
+                is that of a known user who comes without. Unknown values count as missing, with a message.
 
         Raises:
             RequestError: Lists of unequal length or too long, a timestamp that is no time, a `k` that is no positive
                 integer, or an argument of another type.
         """
         choice = self._choice(k, recommend_seen, candidate_ids, now)
-        question = self._question(choice, user_id, items, timestamps)
+        question = self._question(choice, user_id, items, timestamps, features)
         prepared = None if question.history is None else self._ranker.prepare([question.history])[0]
         return self._answer(choice, question, prepared, share=True)
 
     def recommend_batch(
         self,
-        shoppers: Sequence[tuple[str | None, Sequence[str], Sequence[str | int | float]]],
+        shoppers: Sequence[tuple[Any, ...]],
         *,
         k: int | None = None,
         recommend_seen: bool | None = None,
@@ -141,7 +148,7 @@ class Recommender:
         nor on the order, nor on the number of threads, since every graph is called with the same rows either way.
 
         Args:
-            shoppers: (user_id, items, timestamps) of each, as in `recommend`.
+            shoppers: (user_id, items, timestamps) or (user_id, items, timestamps, features) of each, as in `recommend`.
             k: As in `recommend`, for all shoppers, and so are the others.
             recommend_seen: As in `recommend`.
             candidate_ids: As in `recommend`.
@@ -205,9 +212,15 @@ class Recommender:
             notes.append(f"{excluded} of {count} candidate ids are excluded by this model's rules and were left out.")
         return Choice(options, eligible, tuple(absent), tuple(notes))
 
-    def _question(self, choice: Choice, user_id: object, items: object, timestamps: object) -> Question:
-        request = parse_request(user_id, items, timestamps, choice.options.latest)
+    def _question(
+        self, choice: Choice, user_id: object, items: object, timestamps: object, features: object = None
+    ) -> Question:
+        of = self.features
+        latest = choice.options.latest
+        request = parse_request(user_id, items, timestamps, latest, features, of.of_events, of.of_users)
         notes: list[str] = []
+        if request.strange:
+            notes.append(f"{request.strange} features are not of this model and were ignored.")
         history = self._history(request, choice.options.now, notes)
         return Question(request, history, [*notes, *choice.notes])
 
@@ -227,7 +240,9 @@ class Recommender:
             times = request.timestamps[known]
             # An unknown product is skipped, but its event still shows when the shopper was last active.
             moment = int(request.timestamps[-1]) if now is None else now
-            return History(ids[known], times, int(times[0]), moment, unknown=request.timestamps[~known])
+            stored = self._stored(request) if self.features.of_users else None
+            values = self.features.of_request(request, known, stored, notes)
+            return History(ids[known], times, int(times[0]), moment, request.timestamps[~known], values)
         stored = self._stored(request)
         if stored is not None:
             kept = stored.items > 0
@@ -239,7 +254,8 @@ class Recommender:
                     notes.append("`now` lies before the shopper's latest stored event; that event's time was used.")
                 moment = latest if now is None else max(now, latest)
                 times, others = stored.timestamps[kept], stored.timestamps[~kept]
-                return History(stored.items[kept], times, stored.first_timestamp, moment, unknown=others)
+                values = self.features.of_stored(request, stored, kept, notes)
+                return History(stored.items[kept], times, stored.first_timestamp, moment, others, values)
         notes.append("Nothing is known of this shopper: products are ranked by popularity.")
         return None
 

@@ -44,6 +44,7 @@ from serving.config import RANKING_KEYS, ConfigError, ServeConfig
 from serving.gate import GateReport
 from serving.lineage import flat, lineage_tags, metric_name
 from serving.local_store import absolute_uri, database_of, exclusive
+from serving.manifest import FeatureEntry
 from serving.promotion import RegisteredVersion, registered_name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -52,14 +53,15 @@ PACKAGE = Path(__file__).resolve().parent
 REQUIREMENTS = ("mlflow-skinny", "pandas", "numpy", "pyarrow", "onnxruntime", "pydantic", "pyyaml")
 
 
-def signature(config: ServeConfig) -> ModelSignature:
-    """Columns in and out, and parameters with their production defaults.
+def signature(config: ServeConfig, features: Sequence[FeatureEntry] = ()) -> ModelSignature:
+    """Columns in and out, with optional ones for custom features, and parameters with their production defaults.
 
     Written by hand: inference types the empty default of `candidate_ids` as a list of times.
     """
     text, texts = DataType.string, Array(DataType.string)
+    optional = [ColSpec(texts if each.of == "event" else text, each.name, required=False) for each in features]
     return ModelSignature(
-        inputs=Schema([ColSpec(text, "userId"), ColSpec(texts, "items"), ColSpec(texts, "timestamps")]),
+        inputs=Schema([ColSpec(text, "userId"), ColSpec(texts, "items"), ColSpec(texts, "timestamps"), *optional]),
         outputs=Schema([ColSpec(texts, "itemIds"), ColSpec(Array(DataType.double), "preds")]),
         params=ParamSchema(
             [
@@ -270,7 +272,7 @@ def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> 
         python_model=str(PACKAGE / "slirec_model.py"),
         artifacts={"bundle": str(bundle.path.resolve())},
         code_paths=[str(PACKAGE)],
-        signature=signature(config),
+        signature=signature(config, manifest.request_features),
         input_example=(dict(example["request"]), dict(example["params"])),
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         model_config=config.model_dump(include=RANKING_KEYS),

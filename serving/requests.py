@@ -6,10 +6,10 @@ shopper: they may be sent back to a client or logged as they are.
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -64,12 +64,16 @@ class Request:
             that is not text.
         timestamps: (len(handles),) int64 UNIX seconds, never falling.
         late: How many timestamps lay after the latest possible one and were set to it.
+        features: By name, values of custom features as they came: one an event, in order of time, or one of the user.
+        strange: How many names of features the model does not have.
     """
 
     user_id: str | None
     handles: tuple[str | None, ...]
     timestamps: npt.NDArray[np.int64]
     late: int
+    features: Mapping[str, Sequence[object]] = field(default_factory=dict[str, Any])
+    strange: int = 0
 
 
 def parse_options(
@@ -103,7 +107,15 @@ def parse_options(
     )
 
 
-def parse_request(user_id: object, items: object, timestamps: object, latest: int) -> Request:
+def parse_request(
+    user_id: object,
+    items: object,
+    timestamps: object,
+    latest: int,
+    features: object = None,
+    of_events: Sequence[str] = (),
+    of_users: Sequence[str] = (),
+) -> Request:
     """Validates one shopper and sorts the events by time; those at one time keep their order.
 
     Args:
@@ -111,6 +123,9 @@ def parse_request(user_id: object, items: object, timestamps: object, latest: in
         items: As there.
         timestamps: As there.
         latest: UNIX seconds that later events are set to.
+        features: As in `Recommender.recommend`.
+        of_events: Names of the features of events that the model has.
+        of_users: Likewise of users.
 
     Raises:
         RequestError: See `Recommender.recommend`.
@@ -127,12 +142,45 @@ def parse_request(user_id: object, items: object, timestamps: object, latest: in
     exact = np.array([_seconds("timestamps", value, place) for place, value in enumerate(values)], np.float64)
     order = np.argsort(exact, kind="stable")
     times = np.floor(exact[order]).astype(np.int64)
+    given = _features(features)
+    values = {name: _event_values(name, given[name], len(handles)) for name in of_events if name in given}
+    values = {name: [listed[i] for i in order] for name, listed in values.items() if listed is not None}
+    values |= {name: [_one_value(name, given[name])] for name in of_users if name in given}
     return Request(
         user_id=_user_id(user_id),
         handles=tuple(handles[i] for i in order),
         timestamps=np.minimum(times, latest),
         late=int(np.count_nonzero(times > latest)),
+        features=values,
+        strange=len(set(given) - {*of_events, *of_users}),
     )
+
+
+def _features(features: object) -> Mapping[str, object]:
+    if features is None:
+        return {}
+    if not isinstance(features, Mapping):
+        raise RequestError(f"`features` should be an object of values by name. Received: {type(features).__name__}")
+    return cast(Mapping[str, object], features)
+
+
+def _event_values(name: str, values: object, events: int) -> list[object] | None:
+    """One value an event; None: the feature is missing as a whole."""
+    if _missing(values):
+        return None
+    listed = _values(name, values)
+    if len(listed) != events:
+        raise RequestError(
+            f"`items` and `{name}` should have the same length, one value an item. "
+            f"Received: {events} items and {len(listed)} values"
+        )
+    return listed
+
+
+def _one_value(name: str, value: object) -> object:
+    if not _missing(value) and not isinstance(value, str | numbers.Real | np.bool_):
+        raise RequestError(f"`{name}` should be a text, a number or null. Received: {type(value).__name__}")
+    return value
 
 
 def _missing(value: object) -> bool:

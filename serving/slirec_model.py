@@ -63,7 +63,8 @@ class SliRecShopifyModel(PythonModel):
 
         Args:
             context: Unused; everything was opened by `load_context`.
-            model_input: DataFrame with columns userId (text), items and timestamps (lists of text).
+            model_input: DataFrame with columns userId (text), items and timestamps (lists of text); and, where the
+                model has such features, perhaps columns named after those of events (lists of text) and users (text).
             params: `k`, `recommend_seen`, `candidate_ids`, `now` (UNIX seconds; 0 = the time of the latest event),
                 `with_message` (rows also have `message`: what was unusual, or None).
 
@@ -72,9 +73,12 @@ class SliRecShopifyModel(PythonModel):
                 for, is malformed; INTERNAL_ERROR says nothing, details are in the log.
         """
         params = params or {}
+        features = self.recommender.features
+        named = [name for name in (*features.of_events, *features.of_users) if name in model_input.columns]
         try:
+            rows = zip(*(model_input[name] for name in (*COLUMNS, *named)), strict=True)
             answers = self.recommender.recommend_batch(
-                [_shopper(*row) for row in zip(*(model_input[name] for name in COLUMNS), strict=True)],
+                [_shopper(named, *row) for row in rows],
                 k=params.get("k"),
                 recommend_seen=params.get("recommend_seen"),
                 candidate_ids=params.get("candidate_ids", ()),
@@ -96,9 +100,11 @@ def _refused(error: RequestError, rows: int) -> MlflowException:
     return _Refusal(f"Row 0: {error}" if rows == 1 else str(error), INVALID_PARAMETER_VALUE)
 
 
-def _shopper(user_id: Any, *lists: Any) -> tuple[Any, ...]:
+def _shopper(named: list[str], *row: Any) -> tuple[Any, ...]:
     # MLflow makes NumPy texts of lists; a message that names the type should be the same through every door.
-    return None if user_id is pd.NA else user_id, *(x.tolist() if isinstance(x, np.ndarray) else x for x in lists)
+    values = [None if x is pd.NA else x.tolist() if isinstance(x, np.ndarray) else x for x in row]
+    count = len(COLUMNS)
+    return *values[:count], dict(zip(named, values[count:], strict=True))
 
 
 def _row(number: int, answer: Recommendation | RequestError, with_message: bool) -> dict[str, Any]:

@@ -4,8 +4,8 @@ Text stays in Arrow columns and numbers in NumPy arrays, so that a large catalog
 object per row beyond the keys of the look-up dictionaries.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from serving.manifest import FeatureEntry
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -88,17 +90,19 @@ class StoredHistory:
         timestamps: (n,) int64 UNIX seconds.
         first_timestamp: Time of the shopper's very first event, which may lie before `timestamps`.
         seen: Item ids that the shopper ever touched.
+        features: int32 ids of custom features by input of the network: (n,) of events, () of the user.
     """
 
     items: Int32
     timestamps: Int64
     first_timestamp: int
     seen: Int32
+    features: Mapping[str, Int32] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class StoredEvents:
-    """Last events of all known shoppers, as flat columns with offsets."""
+    """Last events of all known shoppers, as flat columns with offsets; those of features by input of the network."""
 
     row_of_user: Mapping[str, int]
     items: Int32
@@ -107,6 +111,8 @@ class StoredEvents:
     first_timestamps: Int64
     seen: Int32
     seen_offsets: Int64
+    event_features: Mapping[str, Int32] = field(default_factory=dict[str, Any])
+    user_features: Mapping[str, Int32] = field(default_factory=dict[str, Any])
 
     def __len__(self) -> int:
         return len(self.first_timestamps)
@@ -123,6 +129,8 @@ class StoredEvents:
             timestamps=self.timestamps[events],
             first_timestamp=int(self.first_timestamps[row]),
             seen=self.seen[seen],
+            features={name: ids[events] for name, ids in self.event_features.items()}
+            | {name: ids[row, ...] for name, ids in self.user_features.items()},
         )
 
 
@@ -193,11 +201,16 @@ def read_catalogue(path: Path, items: Vocabulary, num_products: int) -> Catalogu
     )
 
 
-def read_events(path: Path, num_items: int) -> StoredEvents:
+def read_events(path: Path, num_items: int, features: Sequence[FeatureEntry] = ()) -> StoredEvents:
     """Reads the stored events of known shoppers.
 
+    Args:
+        path: The table.
+        num_items: Size of the item vocabulary.
+        features: Custom features whose ids are stored, too.
+
     Raises:
-        BundleError: Repeated shoppers, item ids out of range, or lists of unequal length.
+        BundleError: Repeated shoppers, ids out of range, or lists of unequal length.
     """
     schema = {
         "user_id": pa.string(),
@@ -206,6 +219,9 @@ def read_events(path: Path, num_items: int) -> StoredEvents:
         "first_timestamp": pa.int64(),
         "seen": _INT32_LIST,
     }
+    of_events = {entry.input_name: entry for entry in features if entry.of == "event"}
+    of_users = {entry.input_name: entry for entry in features if entry.of == "user"}
+    schema |= dict.fromkeys(of_events, _INT32_LIST) | dict.fromkeys(of_users, pa.int32())
     columns = _read(path, schema)
     items, offsets = _lists(columns["items"])
     timestamps, timestamp_offsets = _lists(columns["timestamps"])
@@ -215,6 +231,15 @@ def read_events(path: Path, num_items: int) -> StoredEvents:
     for name, ids in (("items", items), ("seen", seen)):
         if len(ids) and (ids.min() < 0 or ids.max() >= num_items):
             raise BundleError(f"{path}: `{name}` should be 0 .. {num_items - 1}. Received: {ids.min()} .. {ids.max()}")
+    event_features, user_features = dict[str, Int32](), {name: _numbers(columns[name]) for name in of_users}
+    for name in of_events:
+        event_features[name], feature_offsets = _lists(columns[name])
+        if not np.array_equal(offsets, feature_offsets):
+            raise BundleError(f"{path}: `items` and `{name}` should have the same length in every row")
+    for name, entry in (of_events | of_users).items():
+        ids = {**event_features, **user_features}[name]
+        if len(ids) and (ids.min() < 0 or ids.max() >= entry.size):
+            raise BundleError(f"{path}: `{name}` should be 0 .. {entry.size - 1}. Received: {ids.min()} .. {ids.max()}")
     row_of_user = {user: row for row, user in enumerate(columns["user_id"].to_pylist())}
     if len(row_of_user) != len(columns["user_id"]):
         raise BundleError(f"{path}: `user_id` should be unique")
@@ -226,6 +251,8 @@ def read_events(path: Path, num_items: int) -> StoredEvents:
         first_timestamps=_numbers(columns["first_timestamp"]),
         seen=seen.astype(np.int32),
         seen_offsets=seen_offsets,
+        event_features=event_features,
+        user_features=user_features,
     )
 
 

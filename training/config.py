@@ -5,25 +5,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from training.config_section import Count, PositiveInt, Section
+from training.feature_config import FeaturesConfig
 
 DEFAULT_CONFIG = Path(__file__).with_name("model_train_config.yaml")
 
-PositiveInt = Annotated[int, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Activation = Literal["relu", "sigmoid", "tanh", "elu", "identity"]
 
 
 class ConfigError(ValueError):
     """A configuration file that cannot be used."""
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class DataConfig(Section):
@@ -46,8 +49,10 @@ class ModelConfig(Section):
     model_type: Literal["sli_rec"] = Field(default="sli_rec", description="Network to train.")
     item_embedding_dim: PositiveInt = Field(default=32, description="Width of the item embedding.")
     cate_embedding_dim: PositiveInt = Field(default=8, description="Width of the category embedding.")
-    hidden_size: PositiveInt = Field(default=40, description="Units of the time-aware LSTM.")
-    attention_size: PositiveInt = Field(default=40, description="Width of the long-term attention query.")
+    hidden_size: Count = Field(
+        default=0, description="Units of the time-aware LSTM; 0 = as wide as an event, item features included."
+    )
+    attention_size: Count = Field(default=0, description="Width of the long-term attention query; 0 = likewise.")
     att_fcn_layer_sizes: tuple[PositiveInt, ...] = Field(
         default=(80, 40), description="Hidden layers of target attention."
     )
@@ -66,14 +71,27 @@ class ModelConfig(Section):
         """Width of one event or candidate: item and category embeddings, concatenated."""
         return self.item_embedding_dim + self.cate_embedding_dim
 
+    def with_width(self, item_width: int) -> "ModelConfig":
+        """Returns a copy whose `hidden_size` and `attention_size` are as wide as an event.
+
+        Args:
+            item_width: What the item features add to `embedding_dim`.
+
+        Raises:
+            ValueError: One of them is another number than 0 and this.
+        """
+        width = self.embedding_dim + item_width
+        features = " + the item features' dim" if item_width else ""
+        for name in ("hidden_size", "attention_size"):
+            if getattr(self, name) not in (0, width):
+                raise ValueError(
+                    f"`{name}` should equal item_embedding_dim + cate_embedding_dim{features} = {width}, because "
+                    f"long- and short-term taste are added; 0 stands for it. Received: {name} = {getattr(self, name)}"
+                )
+        return self.model_copy(update={"hidden_size": width, "attention_size": width})
+
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        for name in ("hidden_size", "attention_size"):
-            if getattr(self, name) != self.embedding_dim:
-                raise ValueError(
-                    f"`{name}` should equal item_embedding_dim + cate_embedding_dim = {self.embedding_dim}, because "
-                    f"long- and short-term taste are added. Received: {name} = {getattr(self, name)}"
-                )
         depth = max(len(self.layer_sizes), len(self.att_fcn_layer_sizes))
         for name in ("activation", "dropout"):
             if len(getattr(self, name)) < depth:
@@ -219,13 +237,30 @@ class TrainingConfig(Section):
     """The whole of `model_train_config.yaml`."""
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    model: ModelConfig = Field(default=ModelConfig(), validate_default=True)
     train: OptimizerConfig = OptimizerConfig()
     device: DeviceConfig = DeviceConfig()
+
+    @field_validator("model")
+    @classmethod
+    def _as_wide_as_an_event(cls, model: ModelConfig, info: ValidationInfo) -> ModelConfig:
+        features: FeaturesConfig | None = info.data.get("features")  # None: refused already
+        return model if features is None else model.with_width(features.item_width)
+
+    @model_serializer(mode="wrap")
+    def _without_empty_features(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Without features a run, and the bundle made of it, is what it was before there were any.
+        document: dict[str, Any] = handler(self)
+        if not self.features:
+            document.pop("features", None)
+        return document
 
     def replaced(self, **sections: dict[str, Any]) -> "TrainingConfig":
         """Returns a validated copy with some keys of some sections replaced, e.g. `train={"epochs": 3}`."""
         document = self.model_dump()
+        if "features" in sections:  # other features, another width
+            document["model"] |= {"hidden_size": 0, "attention_size": 0}
         for section, values in sections.items():
             document[section] = {**document.get(section, {}), **values}
         return _validated(document, "the replaced configuration")
@@ -235,7 +270,8 @@ def load_config(path: str | os.PathLike[str] = DEFAULT_CONFIG) -> TrainingConfig
     """Reads a training configuration.
 
     Args:
-        path: YAML file with the sections `data`, `model`, `train` and `device`; what is left out has its default.
+        path: YAML file with the sections `data`, `features`, `model`, `train` and `device`; what is left
+            out has its default.
 
     Returns:
         The validated configuration.

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
+from training.data.feature_requests import request_values
+from training.data.features import vocabulary_table
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.files import atomic_folder, sha256_of, write_json
@@ -61,6 +64,7 @@ def export_bundle(
             (temporary / f"{name}.onnx").write_bytes(graph.SerializeToString())
         save_arrays(temporary / "arrays.safetensors", named_variables(model.weights), {"model": "sli_rec"})
         pq.write_table(catalogue, temporary / "catalogue.parquet")
+        dataset = replace(dataset, features=dataset.features.chosen(config.features))
         for name, table in vocabulary_tables(dataset).items():
             pq.write_table(table, temporary / f"vocabulary_{name}.parquet")
         pq.write_table(events_table(dataset, config.data.max_seq_length), temporary / "events.parquet")
@@ -115,7 +119,10 @@ def _available(product: Mapping[str, Any]) -> bool | None:
 
 
 def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
-    """Returns the last events of every known shopper, oldest first, and the ids of all items that they ever touched."""
+    """Returns the last events of every known shopper, oldest first, and the ids of all items that they ever touched.
+
+    Of custom features: `event_<name>`, ids aligned with the events, and `user_<name>`, an id.
+    """
     offsets = dataset.user_offsets
     known = np.arange(1, dataset.num_users)
     starts, ends = offsets[known], offsets[known + 1]
@@ -126,6 +133,8 @@ def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
     seen_users, seen_items = seen // dataset.num_items, seen % dataset.num_items
     kept = (seen_users > 0) & (seen_items > 0)
     seen_offsets = np.searchsorted(seen_users[kept], np.arange(1, dataset.num_users + 1))
+    of_features = {each.input_name: _lists(each.ids[window], ends - last) for each in dataset.features.stored_events}
+    of_features |= {each.input_name: pa.array(each.ids[1:]) for each in dataset.features.of("user")}
     return pa.table(
         {
             "user_id": pa.array(dataset.vocabularies["user"].values[1:], pa.string()),
@@ -133,6 +142,7 @@ def events_table(dataset: EncodedSequences, max_seq_length: int) -> pa.Table:
             "timestamps": _lists(dataset.timestamp[window], ends - last),
             "first_timestamp": dataset.timestamp[starts],
             "seen": _lists(seen_items[kept].astype(np.int32), np.diff(seen_offsets)),
+            **of_features,
         }
     )
 
@@ -151,12 +161,8 @@ def _lists(values: NDArray[Any], lengths: NDArray[np.int64]) -> pa.ListArray:
 
 def vocabulary_tables(dataset: EncodedSequences) -> dict[str, pa.Table]:
     """Returns id, value (null for the unknown value 0) and count for each vocabulary."""
-    tables: dict[str, pa.Table] = {}
-    for name, vocabulary in dataset.vocabularies.items():
-        values: list[str | None] = [None, *(str(value) for value in vocabulary.values[1:])]
-        ids = np.arange(vocabulary.size, dtype=np.int32)
-        tables[name] = pa.table({"id": ids, "value": pa.array(values, pa.string()), "count": vocabulary.counts})
-    return tables
+    of_features = {each.name: each.vocabulary for each in dataset.features.all if each.vocabulary is not None}
+    return {name: vocabulary_table(each) for name, each in {**dataset.vocabularies, **of_features}.items()}
 
 
 def example_events(dataset: EncodedSequences, count: int = 3) -> tuple[int, NDArray[np.int64]]:
@@ -204,6 +210,7 @@ def example_answer(
             "userId": str(dataset.vocabularies["user"].values[user]),
             "items": dataset.vocabularies["item"].decode(dataset.item[events]),
             "timestamps": [str(time) for time in dataset.timestamp[events]],
+            **request_values(dataset, user, events),
         },
         "params": {"k": EXAMPLE_K, "recommend_seen": recommend_seen},
         "itemIds": [gids[place] for place in places],
@@ -230,6 +237,11 @@ def make_example(
         "first_timestamp": dataset.timestamp[events[:1]],
         "now": dataset.timestamp[events[-1:]],
     }
+    for each in dataset.features.stored_events:
+        history[each.input_name] = np.zeros((1, pad_to), np.int32)
+        history[each.input_name][0, : len(events)] = each.ids[events]
+    for each in dataset.features.of("user"):
+        history[each.input_name] = each.ids[[user]]
     known = np.arange(1, dataset.num_items, dtype=np.int32)
     logits = np.asarray(model.score(model.encode(history), known[None, :]))[0]
     return example_answer(dataset, catalogue, user, events, np.concatenate([logits[:1], logits]))
@@ -248,7 +260,7 @@ def _manifest(
         "model": config.model.model_type,
         "ranker": {"kind": config.model.model_type, "settings": {}, "parts": []},
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "features": {"item": ["item", "category"], "event": ["timestamp"]},
+        "features": _feature_names(dataset),
         "sizes": {
             "num_items": model.num_items,
             "num_categories": model.num_categories,
@@ -262,7 +274,15 @@ def _manifest(
         "metrics": dict(metrics),
         "library_versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "data_fingerprint": dataset.metadata["fingerprint"],
+        **({"custom_features": [each.document() for each in dataset.features.all]} if dataset.features else {}),
     }
+
+
+def _feature_names(dataset: EncodedSequences) -> dict[str, list[str]]:
+    names = {"item": ["item", "category"], "event": ["timestamp"]}
+    for each in dataset.features.all:
+        names.setdefault(each.of, []).append(each.name)
+    return names
 
 
 def graph_entry(name: str, graph: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import pyarrow.parquet as pq
 
+from training.data.features import NO_FEATURES
 from training.data.inventory import Inventory
 from training.data.sequences import EncodedSequences
 from training.export import (
@@ -61,6 +63,7 @@ def export_ranker_bundle(
         ValueError: The graph is of another vocabulary, no product of the inventory occurs in the data, or no shopper
             can serve as the example.
     """
+    dataset = replace(dataset, features=NO_FEATURES)  # a rank graph reads none
     session = _session(graph, dataset, history_length)
     target = Path(folder)
     with atomic_folder(target) as temporary:
@@ -127,6 +130,7 @@ def export_blend_bundle(
     """
     source, target = Path(network), Path(folder)
     manifest = manifest_of_network(source, dataset)
+    dataset = replace(dataset, features=NO_FEATURES)  # of events and users; `NetworkSession` refuses these
     session = _session(graph, dataset, history_length)
     with atomic_folder(target) as temporary:
         for name in manifest["sha256"]:

@@ -61,7 +61,7 @@ class TrainingStep:
         with tf.GradientTape() as tape:
             logits, candidates = self._logits(batch)
             data_loss = tf.reduce_sum(self._loss(logits))
-            loss = data_loss / batch_size + self._regularisation(batch["items"], candidates) / replicas
+            loss = data_loss / batch_size + self._regularisation({**batch, "candidates": candidates}) / replicas
             scaled = self.optimizer.scale_loss(loss)
         variables = self.model.trainable_variables
         gradients: list[Any] = tape.gradient(scaled, variables)
@@ -87,18 +87,14 @@ class TrainingStep:
     def _num_hard(self) -> int:
         return self.config.train.hard_num_ngs
 
-    def _regularisation(self, items: Any, candidates: Any) -> Any:
+    def _regularisation(self, batch: dict[str, Any]) -> Any:
         """L2 as in recommenders: embeddings that occur in the batch, each once, and all other weights."""
         train = self.config.train
         loss = tf.constant(0.0)
         if train.layer_l2:
             loss += train.layer_l2 * tf.add_n([tf.nn.l2_loss(weight) for weight in self._layer_weights])
         if train.embed_l2:
-            ids = tf.concat([tf.reshape(items, [-1]), tf.reshape(candidates, [-1])], 0)
-            for layer, used in (
-                (self.model.item_embedding, ids),
-                (self.model.cate_embedding, tf.gather(self.model.item_category, ids)),
-            ):
+            for layer, used in self.model.used_embeddings(batch):
                 # A flag for each row instead of tf.unique, which XLA cannot compile.
                 table = tf.convert_to_tensor(layer.embeddings)
                 flags = tf.math.unsorted_segment_max(tf.ones_like(used, table.dtype), used, tf.shape(table)[0])

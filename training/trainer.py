@@ -25,7 +25,15 @@ from training.evaluation.protocol import evaluate_ranker
 from training.files import atomic_path, write_json
 from training.losses import check_memory
 from training.models.arrays import load_arrays, named_variables, read_metadata, save_arrays
-from training.models.ranker import BEST, CONFIG_FILE, INITIAL, LAST, SliRecRanker, build_model, load_model
+from training.models.ranker import (
+    BEST,
+    CONFIG_FILE,
+    INITIAL,
+    LAST,
+    SliRecRanker,
+    build_model,
+    load_model,
+)
 from training.models.slirec import SliRec
 from training.optimizers import make_optimizer
 from training.steps import TrainingStep

@@ -15,6 +15,7 @@ from serving.bundle import Bundle
 from serving.config import ServeConfig
 from serving.recommender import Recommender
 from serving.requests import RequestError
+from training.data.feature_requests import request_values
 from training.data.sequences import EncodedSequences
 from training.evaluation.metrics import FloatArray, Ranks
 from training.evaluation.protocol import PRIMARY_K, Ranker, Seen, evaluation_rows, rank_rows
@@ -129,12 +130,13 @@ def serve_rows(bundle: Bundle, config: ServeConfig, data: HeldOut) -> Served:
         for number, row in enumerate(rows[:_WARM_UP] if warming else rows):
             events = slice(row - dataset.position[row], row)
             handles, times = values[dataset.item[events]].tolist(), dataset.timestamp[events].tolist()
+            features = request_values(dataset, int(dataset.user[row]), events)
             start = time.perf_counter()
             try:
                 # Enough for ten products that all sell, even if what only this bundle sells comes first.
                 answer = recommender.recommend(
                     None, handles, times, k=PRIMARY_K + others, recommend_seen=data.seen == "in",
-                    now=int(dataset.timestamp[row]),
+                    now=int(dataset.timestamp[row]), features=features,
                 )  # fmt: skip
             except RequestError:
                 continue

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.ml.spark_option import add_spark_option
-from training.config import load_config
+from training.config import DEFAULT_CONFIG, load_config
 from training.data.amazon_format import write_amazon_files
 from training.data.columns import SPLITS
 from training.data.interactions import ENGINES, read_interactions
@@ -26,14 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     start = time.perf_counter()
     try:
-        catalogue = load_inventory(arguments.inventory).handles if arguments.inventory else None
+        config = load_config(arguments.config)
+        valid, test = arguments.valid_negatives, arguments.test_negatives
+        inventory = load_inventory(arguments.inventory) if arguments.inventory else None
         dataset = build_dataset(
-            read_interactions(arguments.interactions, arguments.engine, dict(arguments.spark)),
+            read_interactions(arguments.interactions, arguments.engine, dict(arguments.spark), config.features),
             arguments.output_folder,
-            valid_num_ngs=arguments.valid_negatives,
-            test_num_ngs=arguments.test_negatives,
+            valid_num_ngs=config.data.valid_num_ngs if valid is None else valid,
+            test_num_ngs=config.data.test_num_ngs if test is None else test,
             rng_seed=arguments.seed,
-            catalogue=catalogue,
+            catalogue=inventory.handles if inventory else None,
+            features=config.features,
+            products=inventory.products if inventory else None,
         )
         seconds = time.perf_counter() - start
         print(_summary(dataset))
@@ -53,19 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output_folder", nargs="?", type=Path, default=DEFAULT_OUTPUT, help="default: %(default)s")
     parser.add_argument("--inventory", type=Path, help="snapshot; interactions with other handles are dropped")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="default: %(default)s")
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help="training configuration, which names custom features"
+    )
     add_spark_option(parser)
-    data = load_config().data
     parser.add_argument(
         "--valid-negatives",
         type=_count,
-        default=data.valid_num_ngs,
-        help="offline negatives a validation row (default: the configuration's, %(default)s)",
+        help="offline negatives a validation row (default: the configuration's)",
     )
     parser.add_argument(
         "--test-negatives",
         type=_count,
-        default=data.test_num_ngs,
-        help="offline negatives a test row (default: the configuration's, %(default)s)",
+        help="offline negatives a test row (default: the configuration's)",
     )
     parser.add_argument("--seed", type=_count, default=42, help="seed of the negatives (default: %(default)s)")
     parser.add_argument(
@@ -92,6 +96,8 @@ def _summary(dataset: EncodedSequences) -> str:
     for split in SPLITS:
         rows.append((f"{split.capitalize()} rows", metadata["splits"][split]))
         rows.append(("  with a history", metadata["rows_with_history"][split]))
+    for each in dataset.features.all:
+        rows.append((f"{each.of.capitalize()} feature {each.name}: values", each.size - 1))
     width = max(len(label) for label, _ in rows)
     return "\n".join(f"{label:<{width}}  {count:>12,}" for label, count in rows)
 

@@ -97,7 +97,7 @@ def test_a_bad_row_of_a_batch_fails_alone(door: Door, recommender):
         "`k` should be an integer from 1 to 100,000, or null",
         *["The request should be a JSON object"] * 2,
         "The request should only have the keys `user_id`, `user_interactions`, `k`, `recommend_seen`, "
-        "`candidate_ids`, `now`",
+        "`candidate_ids`, `now`, `features`",
     ]
 
 

@@ -1,5 +1,6 @@
 import narwhals as nw
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +8,7 @@ from spark_tools import local_spark
 
 from training.data.interactions import read_interactions, validate_interactions
 from training.data.sequences import build_dataset, encode_interactions, load_dataset
+from training.feature_config import FeaturesConfig
 
 EMBEDDED = ("duckdb", "polars", "pandas")
 
@@ -90,6 +92,31 @@ def test_spark_writes_the_same_rows_in_parts(interactions, reference, tmp_path, 
 
     # A part is also a file of its own: Spark reads the folder back as one table.
     assert spark.read.parquet(str(folder / "sequences")).count() == len(local.user)
+
+
+@pytest.mark.slow
+def test_spark_encodes_custom_features_alike(tmp_path, spark):
+    config = FeaturesConfig.model_validate(
+        {"user": [{"name": "band"}], "event": [{"name": "kind"}, {"name": "pieces", "kind": "numeric", "buckets": 3}]}
+    )
+    rng = np.random.default_rng(9)
+    rows = {
+        "label": np.ones(200, np.int64),
+        "user_id": [f"u{number}" for number in rng.integers(0, 9, 200)],
+        "item_handle": [f"i{number}" for number in rng.integers(0, 5, 200)],
+        "timestamp": rng.integers(1, 20, 200),  # many events that only their features tell apart
+        "item_category": ["c"] * 200,
+        "kind": [("view", "cart", "été", None)[number] for number in rng.integers(0, 4, 200)],
+        "pieces": [(None, 0.5, 1.0, 2.0, 4.0)[number] for number in rng.integers(0, 5, 200)],
+        "band": [("old", "new", None)[number] for number in rng.integers(0, 3, 200)],
+    }
+    path = tmp_path / "interactions.parquet"
+    pl.DataFrame(rows, strict=False).write_parquet(path)
+    for engine in ("polars", "spark"):
+        frame = read_interactions(path, engine, features=config)
+        build_dataset(frame, tmp_path / engine, valid_num_ngs=0, test_num_ngs=0, features=config)
+    assert_same_folder(tmp_path / "spark", tmp_path / "polars")
+    assert load_dataset(tmp_path / "spark").metadata["features"][1]["size"] == 4
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])

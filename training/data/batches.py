@@ -4,8 +4,8 @@ A training example is a row number; its history is a slice of the columns before
 Python objects.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class HistoryBatch:
         length: (B,) int32 number of events in the window.
         first_timestamp: (B,) int64 time of the first event of the whole history, also when it is cut off.
         now: (B,) int64 time of the request.
+        features: int32 ids of the data set's custom features by input name: (B, T) of events, (B,) of users.
     """
 
     items: NDArray[np.int32]
@@ -38,10 +39,13 @@ class HistoryBatch:
     length: NDArray[np.int32]
     first_timestamp: NDArray[np.int64]
     now: NDArray[np.int64]
+    features: Mapping[str, NDArray[np.int32]] = field(default_factory=dict[str, Any])
 
     def as_inputs(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays by name, as `SliRec.encode` takes them."""
-        return {name: getattr(self, name) for name in asdict(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "features"} | {
+            **self.features
+        }
 
 
 def history_window(
@@ -68,12 +72,15 @@ def history_window(
     place = np.arange(pad_to)
     inside = place < length[:, None]  # (B, T)
     event = np.where(inside, (end - length)[:, None] + place, 0)
+    features = {each.input_name: np.where(inside, each.ids[event], 0) for each in dataset.features.stored_events}
+    features |= {each.input_name: each.ids[dataset.user[rows]] for each in dataset.features.of("user")}
     return HistoryBatch(
         items=np.where(inside, dataset.item[event], 0).astype(np.int32),
         timestamps=np.where(inside, dataset.timestamp[event], 0),
         length=length.astype(np.int32),
         first_timestamp=dataset.timestamp[end - position],
         now=dataset.timestamp[rows],
+        features=features,
     )
 
 

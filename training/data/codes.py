@@ -4,8 +4,8 @@ The validated rows of Polars, DuckDB and pandas frames pass in one go, without a
 where an engine can stream (Polars, DuckDB), and the reasons to drop rows are counted on the way.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import narwhals as nw
@@ -46,12 +46,14 @@ class CodedInteractions:
         item: Handles.
         category: Categories; "" where there is none.
         timestamp: (N,) int64 UNIX seconds.
+        features: Columns of custom features, under `validation.feature_alias`: codes of texts, or (N,) float64.
     """
 
     user: Codes
     item: Codes
     category: Codes
     timestamp: npt.NDArray[np.int64]
+    features: Mapping[str, Codes | npt.NDArray[np.float64]] = field(default_factory=dict[str, Any])
 
 
 def can_code(checked: Frame) -> bool:
@@ -69,27 +71,35 @@ def code_interactions(checked: Frame) -> tuple[CodedInteractions, dict[int, int]
         The usable rows, in any order, and the number of rows by `REASON` (0 = usable).
     """
     native: Any = checked.to_native()
+    schema = checked.collect_schema()
+    extra = [name for name in schema.names() if ":" in name]  # of features
+    texts = (*TEXT_COLUMNS, *(name for name in extra if schema[name] == nw.String))
+    numbers = (TIMESTAMP, *(name for name in extra if schema[name] != nw.String))
     if checked.implementation == nw.Implementation.POLARS:
-        return _code_polars(native)
-    if checked.implementation == nw.Implementation.DUCKDB:
-        return _code_batches(native.to_arrow_reader(BATCH_ROWS))
-    return _code_batches(checked.collect("pyarrow").to_native().to_batches(max_chunksize=BATCH_ROWS))
+        columns, rows = _code_polars(native, texts, numbers)
+    elif checked.implementation == nw.Implementation.DUCKDB:
+        columns, rows = _code_batches(native.to_arrow_reader(BATCH_ROWS), texts, numbers)
+    else:
+        batches = checked.collect("pyarrow").to_native().to_batches(max_chunksize=BATCH_ROWS)
+        columns, rows = _code_batches(batches, texts, numbers)
+    user, item, category, timestamp = (columns[name] for name in (USER, ITEM, CATEGORY, TIMESTAMP))
+    return CodedInteractions(user, item, category, timestamp, {name: columns[name] for name in extra}), rows
 
 
-def _code_polars(lines: Any) -> tuple[CodedInteractions, dict[int, int]]:
+def _code_polars(lines: Any, texts: Sequence[str], numbers: Sequence[str]) -> tuple[dict[str, Any], dict[int, int]]:
     import polars as pl
 
     # Categories of its own for each column: codes from 0 on, and nothing is kept once the columns are gone.
-    types = {name: pl.Categorical(pl.Categories.random()) for name in TEXT_COLUMNS}
+    types = {name: pl.Categorical(pl.Categories.random()) for name in texts}
     table = lines.select(
         *(pl.col(name).cast(dtype) for name, dtype in types.items()),
-        pl.col(TIMESTAMP),
+        *(pl.col(name) for name in numbers),
         pl.col(REASON).cast(pl.UInt8),
     ).collect(engine="streaming")  # text lives from the reader to the cast, a part of the file at a time
     rows = _count(table[REASON].to_numpy())
     usable = table.drop_in_place(REASON) == 0 if len(rows) > 1 else None
-    coded: dict[str, Codes] = {}
-    for name in TEXT_COLUMNS:
+    coded: dict[str, Any] = {}
+    for name in texts:
         column = table.drop_in_place(name)
         codes = column.to_physical().to_numpy().view(np.int32)
         # A row of each code, before any is left out. A code that threads skipped is in no row: any text will do.
@@ -97,13 +107,16 @@ def _code_polars(lines: Any) -> tuple[CodedInteractions, dict[int, int]]:
         somewhere[codes] = np.arange(len(codes))
         values = column.gather(somewhere).cast(pl.String).to_arrow().cast(pa.string())
         coded[name] = Codes(codes if usable is None else codes[usable.to_numpy()], values)
-    timestamp = table[TIMESTAMP] if usable is None else table[TIMESTAMP].filter(usable)
-    return CodedInteractions(coded[USER], coded[ITEM], coded[CATEGORY], timestamp.to_numpy()), rows
+    for name in numbers:
+        coded[name] = (table[name] if usable is None else table[name].filter(usable)).to_numpy()
+    return coded, rows
 
 
-def _code_batches(batches: Iterable[pa.RecordBatch]) -> tuple[CodedInteractions, dict[int, int]]:
-    dictionaries = {name: _Dictionary() for name in TEXT_COLUMNS}
-    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*TEXT_COLUMNS, TIMESTAMP)}
+def _code_batches(
+    batches: Iterable[pa.RecordBatch], texts: Sequence[str], numbers: Sequence[str]
+) -> tuple[dict[str, Any], dict[int, int]]:
+    dictionaries = {name: _Dictionary() for name in texts}
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*texts, *numbers)}
     rows: dict[int, int] = {}
     for batch in batches:
         counts = _count(batch[REASON].to_numpy())
@@ -113,12 +126,13 @@ def _code_batches(batches: Iterable[pa.RecordBatch]) -> tuple[CodedInteractions,
             batch = batch.filter(pa.array(batch[REASON].to_numpy() == 0))
         for name, dictionary in dictionaries.items():
             parts[name].append(dictionary.encode(batch[name]))
-        parts[TIMESTAMP].append(batch[TIMESTAMP].to_numpy())
-    coded = {
+        for name in numbers:
+            parts[name].append(batch[name].to_numpy())
+    coded: dict[str, Any] = {
         name: Codes(_joined(parts.pop(name), np.int32), dictionary.values) for name, dictionary in dictionaries.items()
     }
-    timestamp = _joined(parts.pop(TIMESTAMP), np.int64)
-    return CodedInteractions(coded[USER], coded[ITEM], coded[CATEGORY], timestamp), rows
+    coded |= {name: _joined(parts.pop(name), np.int64 if name == TIMESTAMP else np.float64) for name in numbers}
+    return coded, rows
 
 
 class _Dictionary:
@@ -144,5 +158,5 @@ def _count(reasons: npt.NDArray[Any]) -> dict[int, int]:
     return {int(reason): int(counts[reason]) for reason in np.flatnonzero(counts)}
 
 
-def _joined(parts: list[npt.NDArray[Any]], dtype: type[np.integer[Any]]) -> npt.NDArray[Any]:
+def _joined(parts: list[npt.NDArray[Any]], dtype: type[np.number[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, dtype)

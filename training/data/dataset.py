@@ -3,10 +3,10 @@
 `sequences.parquet` has one row per interaction (on Spark: `sequences/part-00000.parquet` and so on, the rows of a user
 in one part, users rising from part to part); `vocabulary_user.parquet`, `vocabulary_item.parquet` and
 `vocabulary_category.parquet` name the ids; `negatives_valid.parquet` and `negatives_test.parquet` hold the offline
-negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint.
+negatives; `dataset.json`, written last, holds sizes, counts and a fingerprint. A data set with custom features also has
+a column for each of events, `features_item.parquet`, `features_user.parquet` and a vocabulary for each.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -14,47 +14,37 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
+from training.data.columns import CATEGORY_ID, ITEM_ID, SPLITS, USER_ID
+from training.data.dataset_files import (
+    FEATURES,
+    FORMAT_VERSION,
+    HELD_OUT,
+    METADATA_FILE,
+    SCHEMAS,
+    SEQUENCES,
+    DatasetError,
+    Negatives,
+    SameTime,
+    file_name,
+    fingerprint_of,
+    has_column,
+    negatives_table,
+    read_negatives,
+    read_table,
+    schemas_with,
+    write_table,
+)
+from training.data.features import NO_FEATURES, DatasetFeatures, feature_tables, read_features
 from training.data.parts import PartsError, read_columns
 from training.data.vocabulary import Vocabulary
-from training.files import atomic_folder, sha256_of, write_json
-
-FORMAT_VERSION: Final = 1
-METADATA_FILE: Final = "dataset.json"
-SEQUENCES: Final = "sequences"
-FEATURES: Final = (USER_ID, ITEM_ID, CATEGORY_ID)
-HELD_OUT: Final = SPLITS[1:]
-
-Negatives = npt.NDArray[np.int32]
-SameTime = Literal["ordered", "together"]
-
-_VOCABULARY_SCHEMA: Final = pa.schema({"id": pa.int32(), "value": pa.string(), "count": pa.int64()})
-SCHEMAS: Final = {
-    SEQUENCES: pa.schema(
-        {
-            USER_ID: pa.int32(),
-            ITEM_ID: pa.int32(),
-            CATEGORY_ID: pa.int32(),
-            TIMESTAMP: pa.int64(),
-            POSITION: pa.int32(),
-            SPLIT: pa.int8(),
-        }
-    ),
-    USER_ID: _VOCABULARY_SCHEMA,
-    ITEM_ID: _VOCABULARY_SCHEMA.append(pa.field(CATEGORY_ID, pa.int32())),
-    CATEGORY_ID: _VOCABULARY_SCHEMA,
-}
-
-
-class DatasetError(ValueError):
-    """A folder that does not hold encoded sequences which this version can read."""
+from training.files import atomic_folder, write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +62,7 @@ class EncodedSequences:
         item_category: (num_items,) int32 category id of each item; `item_category[0]` is 0.
         negatives: "valid" and "test": (n, k) int32 item ids, aligned with `rows(split)`.
         metadata: The content of `dataset.json`.
+        features: Custom features.
         same_time: What an event's history is: "ordered", every event before it; "together", those of an earlier second,
             so that what was bought together is no history of each other.
     """
@@ -86,6 +77,7 @@ class EncodedSequences:
     item_category: npt.NDArray[np.int32]
     negatives: Mapping[str, Negatives]
     metadata: Mapping[str, Any]
+    features: DatasetFeatures = NO_FEATURES
     same_time: SameTime = "ordered"
 
     @property
@@ -174,13 +166,18 @@ def load_dataset(
                 f"`format_version` in {path / METADATA_FILE} should be {FORMAT_VERSION}. "
                 f"Received: {metadata.get('format_version')!r}. Run scripts.ml.preprocess again"
             )
+        of_features = metadata.get("features", [])
+        schemas = schemas_with(f"event_{each['name']}" for each in of_features if has_column(each))
         tables = {
-            name: read_sequences(path, unpack_to) if name == SEQUENCES else _read(path / file_name(name), schema)
-            for name, schema in SCHEMAS.items()
+            name: read_sequences(path, unpack_to, schema)
+            if name == SEQUENCES
+            else read_table(path / file_name(name), schema)
+            for name, schema in schemas.items()
         }
-        dataset = from_tables(tables, metadata)
+        features = read_features(of_features, lambda name: pq.read_table(path / name), tables[SEQUENCES])
+        dataset = replace(from_tables(tables, metadata), features=features)
         negatives = {
-            split: _read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
+            split: read_negatives(path, split, dataset.rows(split), metadata["num_negatives"][split])
             for split in HELD_OUT
         }
     except PartsError as error:
@@ -193,7 +190,9 @@ def load_dataset(
     return replace(dataset, negatives=negatives)
 
 
-def read_sequences(folder: Path, unpack_to: str | os.PathLike[str] | None = None) -> pa.Table:
+def read_sequences(
+    folder: Path, unpack_to: str | os.PathLike[str] | None = None, schema: pa.Schema = SCHEMAS[SEQUENCES]
+) -> pa.Table:
     """Reads the sequences of a folder, from one file or from parts; see `load_dataset`.
 
     Raises:
@@ -202,7 +201,7 @@ def read_sequences(folder: Path, unpack_to: str | os.PathLike[str] | None = None
     """
     parts = folder / SEQUENCES
     path = parts if parts.is_dir() else folder / file_name(SEQUENCES)
-    table = read_columns(path, SCHEMAS[SEQUENCES], unpack_to=unpack_to)
+    table = read_columns(path, schema, unpack_to=unpack_to)
     user = table[USER_ID].to_numpy()
     if (user[1:] < user[:-1]).any():
         raise PartsError(f"`{USER_ID}` should rise from row to row, and from part to part, in {path}. It does not")
@@ -225,11 +224,6 @@ def from_tables(tables: Mapping[str, pa.Table], metadata: Mapping[str, Any]) -> 
         negatives={},
         metadata=metadata,
     )
-
-
-def file_name(name: str) -> str:
-    """Returns the file of a table of `SCHEMAS`."""
-    return f"{name}.parquet" if name == SEQUENCES else f"vocabulary_{name}.parquet"
 
 
 def require_replaceable(folder: Path) -> None:
@@ -258,8 +252,8 @@ def write_folder(
     """Writes everything beside `folder` and then swaps it in: a reader sees the old folder or the new one.
 
     Args:
-        tables: Tables with the schemas of `SCHEMAS`.
-        dataset: The same, without negatives.
+        tables: Tables with the schemas of `SCHEMAS`, the sequences with the columns of event features.
+        dataset: The same, with custom features, without negatives.
         draw_negatives: Draws the negatives of a held-out split. They are drawn while the tables are being written.
         metadata: Content of `dataset.json` but for the format version and the fingerprint.
         folder: Folder to write or replace.
@@ -269,65 +263,23 @@ def write_folder(
         The dataset with negatives and with the complete content of `dataset.json`.
     """
     require_replaceable(folder)
+    of_features = feature_tables(dataset.features)
+    if clash := sorted(set(of_features) & {file_name(name) for name in SCHEMAS}):
+        raise DatasetError(f"`name` of a feature should not be one of the data set's own. Received: {', '.join(clash)}")
     with atomic_folder(folder) as temporary:
         if parts is not None:
             os.replace(parts, temporary / SEQUENCES)
+        for name, table in of_features.items():
+            write_table(table, temporary / name)
         to_write = {name: table for name, table in tables.items() if name != SEQUENCES or parts is None}
         with ThreadPoolExecutor(1) as pool:
-            writing = [pool.submit(_write, table, temporary / file_name(name)) for name, table in to_write.items()]
-            fingerprint = pool.submit(_fingerprint, tables[SEQUENCES], temporary)
+            writing = [pool.submit(write_table, table, temporary / file_name(name)) for name, table in to_write.items()]
+            fingerprint = pool.submit(fingerprint_of, tables[SEQUENCES], temporary, sorted(of_features))
             negatives = {split: draw_negatives(split) for split in HELD_OUT}
             for split, drawn in negatives.items():
-                _write(_negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
+                write_table(negatives_table(dataset.rows(split), drawn), temporary / f"negatives_{split}.parquet")
             for each in writing:
                 each.result()
         complete = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint.result(), **metadata}
         write_json(complete, temporary / METADATA_FILE)
     return replace(dataset, negatives=negatives, metadata=complete)
-
-
-def _fingerprint(sequences: pa.Table, folder: Path) -> str:
-    """Returns the SHA-256 of rows and vocabularies: the same for one file and for parts, wherever they are cut."""
-    digest = hashlib.sha256()
-    for name in SCHEMAS[SEQUENCES].names:
-        column: Any = np.ascontiguousarray(sequences[name].to_numpy())
-        digest.update(column)
-    digest.update(sha256_of(*(folder / file_name(name) for name in FEATURES)).encode())
-    return digest.hexdigest()
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    # Half the time of the default, a dictionary for each column, and no larger: the high bytes of ids, places and
-    # times hardly change from row to row, and hardly any text or time occurs twice.
-    leaves = {field.name: f"{field.name}.list.element" for field in table.schema if pa.types.is_list(field.type)}
-    encoding = {
-        leaves.get(field.name, field.name): "DELTA_BYTE_ARRAY" if field.type == pa.string() else "BYTE_STREAM_SPLIT"
-        for field in table.schema
-    }
-    pq.write_table(table, path, compression="zstd", use_dictionary=False, column_encoding=encoding)
-
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    table = pq.read_table(path)
-    if not table.schema.equals(schema):
-        raise DatasetError(
-            f"{path} should have the columns {schema.to_string()!r}. Received: {table.schema.to_string()!r}"
-        )
-    return table.combine_chunks()
-
-
-def _negatives_table(rows: npt.NDArray[np.int64], negatives: Negatives) -> pa.Table:
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * negatives.shape[1]
-    return pa.table({"row": rows, "negatives": pa.ListArray.from_arrays(offsets, negatives.ravel())})
-
-
-def _read_negatives(folder: Path, split: str, rows: npt.NDArray[np.int64], num_negatives: int) -> Negatives:
-    path = folder / f"negatives_{split}.parquet"
-    table = pq.read_table(path).combine_chunks()
-    values = table["negatives"].combine_chunks().flatten().to_numpy()
-    if not np.array_equal(table["row"].to_numpy(), rows) or len(values) != len(rows) * num_negatives:
-        raise DatasetError(
-            f"{path} should hold {num_negatives} negatives for each of the {len(rows)} {split} rows. "
-            f"Received: {len(values)} negatives for {table.num_rows} rows. Run scripts.ml.preprocess again"
-        )
-    return values.reshape(len(rows), num_negatives).astype(np.int32, copy=False)

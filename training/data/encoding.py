@@ -30,6 +30,7 @@ from training.data.validation import Frame, Hold, InteractionsError, usable, wit
 
 FEATURES: Final = {USER_ID: USER, ITEM_ID: ITEM, CATEGORY_ID: CATEGORY}  # encoded column -> column of interactions
 MIN_EVENTS_TO_SPLIT: Final = 3  # fewer leave nothing to train on once two are held out
+OF_EVENT: Final = "event:"  # how `validation.feature_alias` begins for features of events
 _TRAIN, _VALID, _TEST = range(len(SPLITS))
 _EVENTS: Final = "events"
 
@@ -80,13 +81,15 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         hold: Computes a frame that several results are derived from once, see `validation.holding`.
 
     Returns:
-        The frames of `EncodedFrames` by name, the sequences not yet sorted: how is for the engine to choose.
+        The frames of `EncodedFrames` by name, the sequences with the columns of features, as they are, and not
+        sorted: how is for the engine to choose.
     """
     events = hold(with_split(interactions))
     training_rows = events.filter(nw.col(SPLIT) == _TRAIN)
     tables = {name: hold(_vocabulary(training_rows, column)) for name, column in FEATURES.items()}
 
     sequences = events
+    of_features = [name for name in interactions.collect_schema().names() if ":" in name]
     for name, column in FEATURES.items():
         sequences = sequences.join(_lookup(tables[name], name), left_on=column, right_on="value", how="left")
     sequences = sequences.select(
@@ -94,6 +97,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         nw.col(TIMESTAMP),
         nw.col(POSITION).cast(nw.Int32),
         nw.col(SPLIT).cast(nw.Int8),
+        *of_features,
     )
     item_categories = _pairs(training_rows).group_by(ITEM).agg(nw.col(CATEGORY).min())
     items = (
@@ -103,7 +107,7 @@ def encode(interactions: Frame, hold: Hold) -> dict[str, Frame]:
         .select("id", "value", "count", nw.col(CATEGORY_ID).fill_null(0).cast(nw.Int32))
     )
     return {
-        "sequences": sequences.select(*SEQUENCE_COLUMNS),
+        "sequences": sequences.select(*SEQUENCE_COLUMNS, *of_features),
         USER_ID: tables[USER_ID].sort("id"),
         ITEM_ID: items.sort("id"),
         CATEGORY_ID: tables[CATEGORY_ID].sort("id"),
@@ -114,9 +118,10 @@ def with_split(interactions: Frame) -> Frame:
     """Adds each row's position in its user's sequence (from 0) and its split.
 
     Leave-last-out: of a user with at least 3 events the last is test, the last but one valid, the others train. Users
-    with fewer events stay wholly in train. Events at the same second are in the order of their handles.
+    with fewer events stay wholly in train. Events at the same second are in the order of their handles, then of what
+    custom features say of the event.
     """
-    in_time = [TIMESTAMP, ITEM]
+    in_time = [TIMESTAMP, ITEM, *(name for name in interactions.collect_schema().names() if name.startswith(OF_EVENT))]
     # What is counted has to be another column than those of `over`: on pandas, narwhals 2.29 overwrites the counted
     # column before it sorts and groups. Labels do: none is missing.
     events = interactions.with_columns(

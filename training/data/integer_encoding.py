@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from training.data.codes import CodedInteractions, Codes, Ints
 from training.data.columns import CATEGORY_ID, ITEM_ID, POSITION, SPLIT, SPLITS, TIMESTAMP, USER_ID
-from training.data.encoding import MIN_EVENTS_TO_SPLIT, several_categories
+from training.data.encoding import MIN_EVENTS_TO_SPLIT, OF_EVENT, several_categories
 
 KEY_BITS: Final = 63  # of an int64 that is not negative
 _TRAIN, _VALID, _TEST = range(len(SPLITS))
@@ -44,6 +44,11 @@ def encode_codes(coded: CodedInteractions) -> dict[str, pa.Table]:
     Raises:
         InteractionsError: If an item has several categories.
     """
+    return encode_in_order(coded)[0]
+
+
+def encode_in_order(coded: CodedInteractions) -> tuple[dict[str, pa.Table], Longs | None]:
+    """As `encode_codes`, and also returns the place in `coded` of each row; None where there are no features."""
     item_ranks, handles = _by_bytes(coded.item)
     category = np.zeros(len(handles), np.int64)
     category[item_ranks] = _category_of_items(coded)  # a handle in no row has any category, and counts for none
@@ -51,7 +56,7 @@ def encode_codes(coded: CodedInteractions) -> dict[str, pa.Table]:
     # What a user holds out is known from the number of events alone, and so are the order of users and their rows.
     events = np.bincount(coded.user.codes, minlength=len(coded.user.values))
     users = _vocabulary(coded.user.values, np.where(events >= MIN_EVENTS_TO_SPLIT, events - 2, events))
-    timestamp, item = _sorted_rows(coded, users.ids, item_ranks)
+    timestamp, item, order = _sorted_rows(coded, users.ids, item_ranks)
     events = events[users.codes]
     ends = np.cumsum(events)
     last = ends[events >= MIN_EVENTS_TO_SPLIT] - 1
@@ -74,12 +79,13 @@ def encode_codes(coded: CodedInteractions) -> dict[str, pa.Table]:
         POSITION: np.arange(len(item), dtype=np.int32) - np.repeat((ends - events).astype(np.int32), events),
         SPLIT: split,
     }
-    return {
+    tables = {
         "sequences": pa.table(sequences),
         USER_ID: users.table,
         ITEM_ID: items.table.append_column(CATEGORY_ID, pa.array(category_ids[items.codes])),
         CATEGORY_ID: categories.table,
     }
+    return tables, order
 
 
 def _by_bytes(column: Codes) -> tuple[Longs, pa.StringArray]:
@@ -107,8 +113,8 @@ def _vocabulary(values: pa.StringArray, counts: Longs) -> _Vocabulary:
     return _Vocabulary(table.drop(["code"]).add_column(0, "id", pa.array(ids[codes])), codes, ids)
 
 
-def _sorted_rows(coded: CodedInteractions, user_ids: Ints, item_ranks: Longs) -> tuple[Longs, Ints]:
-    """Sorts the rows by user id, timestamp and handle.
+def _sorted_rows(coded: CodedInteractions, user_ids: Ints, item_ranks: Longs) -> tuple[Longs, Ints, Longs | None]:
+    """Sorts the rows by user id, timestamp, handle and, where there are any, what features say of the event.
 
     Args:
         coded: Interactions.
@@ -116,15 +122,18 @@ def _sorted_rows(coded: CodedInteractions, user_ids: Ints, item_ranks: Longs) ->
         item_ranks: Rank of each item code.
 
     Returns:
-        (N,) int64 timestamps and (N,) int32 ranks of the handles, sorted. The users follow from their numbers of rows.
+        (N,) int64 timestamps and (N,) int32 ranks of the handles, sorted, and where there are features the place of
+        each row in `coded`. The users follow from their numbers of rows.
     """
     first = int(coded.timestamp.min())
     item_bits = len(item_ranks).bit_length()
     time_bits = (int(coded.timestamp.max()) - first).bit_length()
-    if int(user_ids.max()).bit_length() + time_bits + item_bits > KEY_BITS:
+    if coded.features or int(user_ids.max()).bit_length() + time_bits + item_bits > KEY_BITS:
         ranks = item_ranks.astype(np.int32)[coded.item.codes]
-        order = np.lexsort((ranks, coded.timestamp, user_ids[coded.user.codes]))
-        return coded.timestamp[order], ranks[order]
+        of_event = [column for name, column in coded.features.items() if name.startswith(OF_EVENT)]
+        keys = [_by_bytes(each)[0][each.codes] if isinstance(each, Codes) else each for each in reversed(of_event)]
+        order = np.lexsort((*keys, ranks, coded.timestamp, user_ids[coded.user.codes]))
+        return coded.timestamp[order], ranks[order], order if coded.features else None
     # Everything that decides on the order fits in one integer, which is also all there is to a row.
     keys = user_ids.astype(np.int64)[coded.user.codes]
     keys <<= time_bits
@@ -137,7 +146,7 @@ def _sorted_rows(coded: CodedInteractions, user_ids: Ints, item_ranks: Longs) ->
     timestamps = keys >> item_bits
     timestamps &= (1 << time_bits) - 1
     timestamps += first
-    return timestamps, ranks
+    return timestamps, ranks, None
 
 
 def _category_of_items(coded: CodedInteractions) -> Ints:

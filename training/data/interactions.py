@@ -6,9 +6,11 @@ Parquet files is one table.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
+
+import narwhals as nw
 
 from training.data.columns import INTERACTION_COLUMNS
 from training.data.spark import location as spark_location
@@ -21,6 +23,7 @@ from training.data.validation import (
     typed,
     validate_interactions,
 )
+from training.feature_config import FeaturesConfig
 from training.files import atomic_path
 
 __all__ = [
@@ -37,7 +40,10 @@ TABLE_PREFIX: Final = "table:"
 
 
 def read_interactions(
-    path: str | os.PathLike[str], engine: str = ENGINES[0], spark_settings: Mapping[str, str] | None = None
+    path: str | os.PathLike[str],
+    engine: str = ENGINES[0],
+    spark_settings: Mapping[str, str] | None = None,
+    features: FeaturesConfig | None = None,
 ) -> Any:
     """Reads interactions as a frame of the given engine.
 
@@ -50,6 +56,7 @@ def read_interactions(
         engine: "polars" (a LazyFrame), "duckdb" (a relation), "pandas" or "spark" (a DataFrame of the active session,
             or of a new local one).
         spark_settings: Of the Spark session, see `training.data.spark.spark_session`.
+        features: Custom features whose columns are kept, where a Parquet file has them.
 
     Returns:
         Native frame with the columns of `INTERACTION_COLUMNS`: label and timestamp int64, null where the text is no
@@ -63,10 +70,21 @@ def read_interactions(
     location = os.fspath(path)
     with engine_errors(f"Reading interactions from {location} with {engine}"):
         if engine == "spark":
-            return typed(_read_spark(location, spark_settings)).to_native()
-        files = parquet_parts(location)
-        read = {"duckdb": _read_duckdb, "polars": _read_polars, "pandas": _read_pandas}[engine]
-        return typed(read(files or [location], bool(files))).to_native()
+            native = _read_spark(location, spark_settings)
+        else:
+            files = parquet_parts(location)
+            read = {"duckdb": _read_duckdb, "polars": _read_polars, "pandas": _read_pandas}[engine]
+            native = read(files or [location], bool(files))
+        frame = typed(native)
+        return _with_columns(native, features.columns) if features else frame.to_native()
+
+
+def _with_columns(native: Any, columns: Sequence[str]) -> Any:
+    """Returns a frame with the five columns and those of `columns` that it has, all as they are."""
+    frame = nw.from_native(native)
+    names = frame.collect_schema().names()
+    kept = [name for name in columns if name in names and name not in INTERACTION_COLUMNS]
+    return frame.select(*INTERACTION_COLUMNS, *kept).to_native()
 
 
 def parquet_parts(path: str) -> list[str]:

@@ -8,8 +8,9 @@ write the sequences in parts (`training.data.spark`): no process holds more of t
 import os
 import platform
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from training.data.codes import can_code, code_interactions
-from training.data.columns import SPLITS
+from training.data.codes import Codes, can_code, code_interactions
+from training.data.columns import ITEM_ID, SPLITS
 from training.data.dataset import (
     FEATURES,
     SCHEMAS,
@@ -33,7 +34,8 @@ from training.data.dataset import (
     write_folder,
 )
 from training.data.encoding import EncodedFrames, check_item_categories, encode, encode_interactions
-from training.data.integer_encoding import encode_codes
+from training.data.feature_encoding import Values, encode_features
+from training.data.integer_encoding import encode_in_order
 from training.data.negatives import sample_offline_negatives
 from training.data.spark import ROW_ORDER, is_spark, write_parts
 from training.data.validation import (
@@ -46,6 +48,7 @@ from training.data.validation import (
     usable,
     with_reason,
 )
+from training.feature_config import FeaturesConfig
 
 __all__ = ["DatasetError", "EncodedFrames", "EncodedSequences", "build_dataset", "encode_interactions", "load_dataset"]
 
@@ -60,6 +63,8 @@ def build_dataset(
     test_num_ngs: int = 9,
     rng_seed: int = 42,
     catalogue: Iterable[str] | None = None,
+    features: FeaturesConfig | None = None,
+    products: Iterable[Mapping[str, Any]] | None = None,
 ) -> EncodedSequences:
     """Validates, splits and encodes interactions, draws offline negatives, and writes the folder.
 
@@ -72,6 +77,8 @@ def build_dataset(
         test_num_ngs: Offline negatives for each test row.
         rng_seed: Seed of the offline negatives.
         catalogue: Handles of the snapshot; interactions with others are dropped and counted. None accepts all.
+        features: Custom features to encode, from columns of the interactions or, of items, from `products`.
+        products: Product records of the snapshot.
 
     Returns:
         What `load_dataset` would return.
@@ -79,6 +86,7 @@ def build_dataset(
     Raises:
         InteractionsError: If the interactions cannot be used (see `training.data.validation`), or an item has
             several categories.
+        FeatureError: If nothing has the values of a feature.
         NegativesError: If a user has touched too many items.
         DatasetError: If `folder` holds something else.
     """
@@ -86,21 +94,30 @@ def build_dataset(
     require_replaceable(target)
     with ExitStack() as stack:
         with engine_errors("Encoding interactions"):
-            checked = with_reason(native, catalogue)
-            parts = stack.enter_context(_folder_beside(target)) / SEQUENCES if is_spark(checked) else None
+            checked = with_reason(native, catalogue, features)
+            # What features say is learnt of all rows here: with any, the sequences are collected.
+            in_parts = is_spark(checked) and not features
+            parts = stack.enter_context(_folder_beside(target)) / SEQUENCES if in_parts else None
             if can_code(checked):
-                encoded, report = _encode_here(checked)
+                encoded, report, values = _encode_here(checked)
             else:
-                encoded, report = _encode_there(checked, parts)
+                encoded, report, values = _encode_there(checked, parts)
             tables = {name: _arrow(encoded.pop(name), schema) for name, schema in SCHEMAS.items()}
         dataset = from_tables(tables, {})
+        if features:
+            records = None if products is None else {str(record["handle"]): record for record in products}
+            handles = dataset.vocabularies[ITEM_ID].values.tolist()
+            found = encode_features(features, values, tables[SEQUENCES], handles, dataset.num_users, records)
+            for each in found.stored_events:
+                tables[SEQUENCES] = tables[SEQUENCES].append_column(each.input_name, pa.array(each.ids))
+            dataset = replace(dataset, features=found)
         rng = np.random.default_rng(rng_seed)
         counts = {"valid": valid_num_ngs, "test": test_num_ngs}
 
         def draw_negatives(split: str) -> npt.NDArray[np.int32]:
             return sample_offline_negatives(dataset, dataset.rows(split), counts[split], rng)
 
-        metadata = {
+        metadata: dict[str, Any] = {
             "rows_in": report.rows_in,
             "dropped": dict(report.dropped),
             "rows": report.rows_out,
@@ -113,6 +130,8 @@ def build_dataset(
             "engine": checked.implementation.value,
             "library_versions": {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES},
         }
+        if dataset.features:
+            metadata["features"] = [each.document() for each in dataset.features.all]
         return write_folder(tables, dataset, draw_negatives, metadata, target, parts)
 
 
@@ -124,20 +143,26 @@ def _folder_beside(target: Path) -> Generator[Path]:
         yield Path(folder)
 
 
-def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport]:
-    """Encodes in the memory of this process."""
+def _encode_here(checked: Frame) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
+    """Encodes in the memory of this process; also returns the features' values of each row."""
     coded, rows = code_interactions(checked)
     report = report_from(rows)
-    return encode_codes(coded), report
+    tables, order = encode_in_order(coded)
+    values: dict[str, Values] = {}
+    for name, column in coded.features.items():
+        values[name] = Codes(column.codes[order], column.values) if isinstance(column, Codes) else column[order]
+    return tables, report, values
 
 
-def _encode_there(checked: Frame, parts: Path | None) -> tuple[dict[str, pa.Table], ValidationReport]:
-    """Encodes where the rows are, on a cluster.
+def _encode_there(
+    checked: Frame, parts: Path | None
+) -> tuple[dict[str, pa.Table], ValidationReport, dict[str, Values]]:
+    """Encodes where the rows are, on a cluster; else as `_encode_here`.
 
     Args:
         checked: Frame made by `with_reason`.
         parts: Folder for the sequences, which executors write and this process reads column by column; None: they are
-            collected. Vocabularies always are.
+            collected, with what features say. Vocabularies always are.
     """
     with holding() as hold:
         report = report_of(checked)
@@ -145,11 +170,22 @@ def _encode_there(checked: Frame, parts: Path | None) -> tuple[dict[str, pa.Tabl
         check_item_categories(interactions)
         frames = encode(interactions, hold)
         sequences = frames.pop(SEQUENCES)
-        tables = {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}
+        tables: dict[str, pa.Table] = {name: frame.collect("pyarrow").to_native() for name, frame in frames.items()}
         if parts is None:
-            return tables | {SEQUENCES: sequences.sort(*ROW_ORDER).collect("pyarrow").to_native()}, report
-        write_parts(sequences.to_native(), parts, report.rows_out)
-    return tables | {SEQUENCES: read_sequences(parts.parent)}, report
+            tables[SEQUENCES] = sequences.sort(*ROW_ORDER).collect("pyarrow").to_native()
+        else:
+            write_parts(sequences.to_native(), parts, report.rows_out)
+            tables[SEQUENCES] = read_sequences(parts.parent)
+    values: dict[str, Values] = {}
+    for name in tables[SEQUENCES].column_names:
+        if ":" in name:  # of a feature
+            column: Any = tables[SEQUENCES][name].combine_chunks()
+            if pa.types.is_floating(column.type):
+                values[name] = column.to_numpy()
+            else:
+                column = column.dictionary_encode()
+                values[name] = Codes(column.indices.to_numpy(), column.dictionary.cast(pa.string()))
+    return tables, report, values
 
 
 def _arrow(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -9,7 +9,9 @@ import narwhals as nw
 
 from training.data.columns import CATEGORY, INTERACTION_COLUMNS, ITEM, LABEL, TIMESTAMP, USER
 from training.data.spark import is_spark
+from training.feature_config import OWNERS, Feature, FeaturesConfig
 
+MISSING_NUMBER: Final = float("-inf")
 REASON: Final = "reason"  # 0 = usable, else 1 + index into DROP_REASONS
 DROP_REASONS: Final = (
     "label is not 0 or 1",
@@ -49,14 +51,17 @@ class ValidationReport:
         return self.rows_in - sum(self.dropped.values())
 
 
-def typed(native: Any) -> Frame:
+def typed(native: Any, features: FeaturesConfig | None = None) -> Frame:
     """Selects the five columns of interactions from any frame and gives them their types, lazily.
 
     Args:
         native: pandas, Polars, DuckDB or Spark frame, or a narwhals one.
+        features: Custom features whose columns are selected too, where the frame has them.
 
     Returns:
-        narwhals frame: label and timestamp int64 (null where the value is no whole number), the others text.
+        narwhals frame: label and timestamp int64 (null where the value is no whole number), the others text; then the
+        columns of features under the names of `feature_alias`: text, "" where it is missing, or float64, minus infinity
+        where it is.
 
     Raises:
         InteractionsError: If it is no such frame, a column is missing, or a column has an unusable type.
@@ -73,7 +78,10 @@ def typed(native: Any) -> Frame:
             f"Interactions should have the columns {', '.join(INTERACTION_COLUMNS)}. "
             f"Missing: {', '.join(missing)}. Received: {', '.join(columns)}"
         )
-    frame = frame.select(*INTERACTION_COLUMNS)
+    named = [(owner, feature) for owner in OWNERS for feature in (features.of(owner) if features else ())]
+    named = [(owner, feature) for owner, feature in named if not feature.from_clock and feature.source in columns]
+    extra = dict.fromkeys(feature.source for _, feature in named if feature.source not in INTERACTION_COLUMNS)
+    frame = frame.select(*INTERACTION_COLUMNS, *extra)
     if frame.implementation.is_pandas():
         # NumPy columns turn whole numbers with gaps into floats and gaps in text into "nan"; Arrow's do neither.
         pandas_frame = frame.to_native()
@@ -83,7 +91,30 @@ def typed(native: Any) -> Frame:
         *(
             _text(name, schema[name]) if name in TEXT_COLUMNS else whole_number(name, schema[name])
             for name in INTERACTION_COLUMNS
-        )
+        ),
+        *(_value(owner, feature, schema[feature.source]) for owner, feature in named),
+    )
+
+
+def feature_alias(owner: str, feature: Feature) -> str:
+    """Returns the name of a feature's column among interactions: no column of theirs can have it."""
+    return f"{owner}:{feature.name}"
+
+
+def _value(owner: str, feature: Feature, dtype: nw.dtypes.DType) -> nw.Expr:
+    column, alias = nw.col(feature.source), feature_alias(owner, feature)
+    if feature.kind == "numeric":
+        if dtype.is_numeric():
+            column = column.cast(nw.Float64)
+            return nw.when(column.is_finite()).then(column).otherwise(nw.lit(MISSING_NUMBER)).alias(alias)
+        expected = "numbers"
+    else:
+        if isinstance(dtype, nw.String | nw.Categorical | nw.Enum | nw.Boolean) or dtype.is_integer():
+            return column.cast(nw.String).fill_null("").alias(alias)
+        expected = "texts or whole numbers" if feature.kind != "multi" else "texts, with commas between several values"
+    raise InteractionsError(
+        f"Column `{feature.source}` should hold {expected}, for the {owner} feature {feature.name!r} of kind "
+        f"{feature.kind}. Received: {dtype}"
     )
 
 
@@ -110,17 +141,18 @@ def whole_number(name: str, dtype: nw.dtypes.DType) -> nw.Expr:
     )
 
 
-def with_reason(native: Any, catalogue: Iterable[str] | None = None) -> Frame:
+def with_reason(native: Any, catalogue: Iterable[str] | None = None, features: FeaturesConfig | None = None) -> Frame:
     """Adds the column `REASON` to interactions: 0 where a row is usable, else 1 + index into `DROP_REASONS`.
 
     Args:
         native: Interactions, see `typed`.
         catalogue: Handles of the snapshot; None accepts every handle.
+        features: Custom features, see `typed`.
 
     Returns:
         narwhals frame, lazy, with text columns that are never null.
     """
-    frame = typed(native)
+    frame = typed(native, features)
     frame = frame.with_columns(*(nw.col(name).fill_null("") for name in TEXT_COLUMNS))
     return with_reason_column(frame, catalogue)
 
@@ -150,7 +182,7 @@ def with_reason_column(frame: Frame, catalogue: Iterable[str] | None = None) -> 
 
 def usable(frame: Frame) -> Frame:
     """Returns the usable rows of a frame made by `with_reason`."""
-    return frame.filter(nw.col(REASON) == 0).select(*INTERACTION_COLUMNS)
+    return frame.filter(nw.col(REASON) == 0).drop(REASON)
 
 
 def report_of(frame: Frame) -> ValidationReport:

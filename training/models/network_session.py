@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+_INPUTS: Final = frozenset({"items", "timestamps", "length", "first_timestamp", "now"})
 _CHUNK: Final = 1_024  # items scored in one call
 
 
@@ -23,7 +24,7 @@ class NetworkSession:
             bundle: Folder of a bundle with a network.
 
         Raises:
-            ValueError: The bundle has no network.
+            ValueError: The bundle has no network, or one that reads custom features of events or users.
         """
         folder = Path(bundle)
         manifest: dict[str, Any] = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
@@ -32,6 +33,11 @@ class NetworkSession:
         self._encode, candidates, self._score = (
             _opened(folder / manifest["graphs"][name]["file"]) for name in ("encode", "candidates", "score")
         )
+        if others := sorted({each.name for each in self._encode.get_inputs()} - _INPUTS):
+            raise ValueError(
+                f"{folder} should be of a network without custom features of events and users, to be blended. "
+                f"Received: one that reads {', '.join(others)}"
+            )
         self._states = [each.name for each in self._encode.get_outputs()]
         self._length = int(manifest["sizes"]["max_seq_length"])
         self._padded = bool(manifest.get("pad_to_max_seq_length"))

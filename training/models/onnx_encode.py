@@ -6,24 +6,27 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from training.models.feature_layers import FIRST_WEEKDAY, SECONDS_PER_HOUR
 from training.models.graph_builder import GraphBuilder, Layer
 from training.models.layers import SECONDS_PER_DAY, SHORTEST_DAYS
 from training.models.slirec import SliRec
 
+USER_STATE = "shopper_prediction"  # what user features add to the first layer of the prediction
 _TIME_WEIGHTS = ("input_weight", "input_bias", "kernel", "time_kernel", "bias", "output_kernel")
 
 
-def encode_graph(model: SliRec, attention: Layer, gate: Layer) -> onnx.ModelProto:
+def encode_graph(model: SliRec, attention: Layer, gate: Layer, prediction: Layer) -> onnx.ModelProto:
     """Returns the graph `encode` of `training.models.onnx_graphs`.
 
     Args:
         model: The network.
         attention: First layer of target attention.
         gate: First layer of the fusion gate.
+        prediction: First layer of the prediction.
     """
-    width, first = model.config.embedding_dim, len(attention[1])
+    width, first = model.width, len(attention[1])
     of_key, of_query, of_difference, of_product = np.split(attention[0], 4)  # (D, F) each
-    _, of_long_term, _, of_time = gate_parts(gate, width)
+    _, of_long_term, _, of_time, gate_of_user = gate_parts(gate, width)
     compatible = model.config.recommenders_compatible
     graph = GraphBuilder("encode")
     int32, int64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
@@ -34,7 +37,17 @@ def encode_graph(model: SliRec, attention: Layer, gate: Layer) -> onnx.ModelProt
     # Padding is read by the long-term attention that recommenders' checkpoints need, and by nothing else.
     events = graph.node("ReduceMax", length, keepdims=1)  # (1,)
     window = (graph.constant(np.array([0], np.int32)), events, graph.constant(np.array([1], np.int32)))
-    item, both = embed(graph, model, items if compatible else graph.node("Slice", items, *window))
+    shown = items if compatible else graph.node("Slice", items, *window)
+    item, both = embed(graph, model, shown)
+    if model.features.event_width:
+        times = timestamps if compatible else graph.node("Slice", timestamps, *window)
+        ids = {name: graph.input(name, ["B", "T"], int32) for name in event_inputs(model)}
+        if not compatible:
+            ids = {name: graph.node("Slice", value, *window) for name, value in ids.items()}
+        of_events = _event_features(graph, model, ids, times)  # (B, T, width of event features)
+        projection = graph.constant(_array(model.event_projection.kernel))
+        both = graph.node("Add", both, graph.node("MatMul", of_events, projection))
+        item = graph.node("Concat", item, of_events, axis=2)
     weights = graph.node("MatMul", both, graph.constant(_long_term_direction(model)))  # (B, T, 1)
     weights = graph.node("Softmax", graph.node("Transpose", weights, perm=[0, 2, 1]), axis=2)
     long_term = graph.node("Reshape", graph.node("MatMul", weights, both), graph.constant(np.array([-1, width])))
@@ -64,19 +77,72 @@ def encode_graph(model: SliRec, attention: Layer, gate: Layer) -> onnx.ModelProt
         last = graph.node("Mul", last, full)
     of_times = graph.constant(np.concatenate([of_time, np.zeros_like(of_time)]))
     shopper = graph.node("Gemm", last, of_times, graph.constant(gate[1]))
+    user = _user_features(graph, model)
+    if user is not None:
+        shopper = graph.node("Gemm", user, graph.constant(gate_of_user), shopper)
     shopper = graph.node("Gemm", long_term, graph.constant(of_long_term), shopper)
     graph.output("shopper_gate", ["B", len(gate[1])], shopper)
+    if user is not None:
+        of_user = graph.constant(prediction[0][2 * width :])
+        graph.output(USER_STATE, ["B", len(prediction[1])], graph.node("MatMul", user, of_user))
     return graph.model()
 
 
 def embed(graph: GraphBuilder, model: SliRec, items: str) -> tuple[str, str]:
-    """Adds the embedding of items, and that of items with their category (..., D)."""
+    """Adds embeddings of items (..., item dim and features), and of items with their category (..., D)."""
     category = graph.node("Gather", graph.constant(np.asarray(model.item_category, np.int32)), items)
     item, category = (
         graph.node("Gather", graph.constant(_array(table.embeddings)), ids)
         for table, ids in ((model.item_embedding, items), (model.cate_embedding, category))
     )
-    return item, graph.node("Concat", item, category, axis=-1)
+    if not model.features.item_width:
+        return item, graph.node("Concat", item, category, axis=-1)
+    # Of all items at once: several values are a mean, and then it is a table like any other.
+    every = np.arange(model.num_items, dtype=np.int32)
+    table = np.concatenate([np.asarray(each, np.float32) for each in model.features.of_items(every)], axis=1)
+    features = graph.node("Gather", graph.constant(table), items)
+    read = graph.node("Concat", item, features, axis=-1)
+    return read, graph.node("Concat", item, category, features, axis=-1)  # last: `candidates` makes it an output
+
+
+def event_inputs(model: SliRec) -> list[str]:
+    """Returns the inputs (B, T) of event features."""
+    return [each.input_name for each in model.features.features if each.of == "event" and not each.feature.from_clock]
+
+
+def _event_features(graph: GraphBuilder, model: SliRec, ids: dict[str, str], timestamps: str) -> str:
+    """Adds the embeddings of event features, beside each other (B, T, width)."""
+    found: list[str] = []
+    for each, table in zip(model.features.features, model.features.tables, strict=True):
+        if each.of == "event":
+            numbers = _clock(graph, each.feature.kind, timestamps) if each.feature.from_clock else ids[each.input_name]
+            found.append(graph.node("Gather", graph.constant(_array(table.embeddings)), numbers))
+    return found[0] if len(found) == 1 else graph.node("Concat", *found, axis=2)
+
+
+def _user_features(graph: GraphBuilder, model: SliRec) -> str | None:
+    """Adds the embeddings of user features, beside each other (B, width); None: there are none."""
+    found = [
+        graph.node(
+            "Gather",
+            graph.constant(_array(table.embeddings)),
+            graph.input(each.input_name, ["B"], onnx.TensorProto.INT32),
+        )
+        for each, table in zip(model.features.features, model.features.tables, strict=True)
+        if each.of == "user"
+    ]
+    return (found[0] if len(found) == 1 else graph.node("Concat", *found, axis=1)) if found else None
+
+
+def _clock(graph: GraphBuilder, kind: str, timestamps: str) -> str:
+    """Adds `feature_layers.clock_ids`; timestamps are not negative, so that division rounds as it does there."""
+    day, hour, one, week, first = (
+        graph.constant(np.array(number)) for number in (SECONDS_PER_DAY, SECONDS_PER_HOUR, 1, 7, FIRST_WEEKDAY)
+    )
+    if kind == "hour":
+        return graph.node("Add", graph.node("Div", graph.node("Mod", timestamps, day), hour), one)
+    days = graph.node("Add", graph.node("Div", timestamps, day), first)
+    return graph.node("Add", graph.node("Mod", days, week), one)
 
 
 def _long_term_direction(model: SliRec) -> NDArray[np.float32]:
@@ -106,7 +172,7 @@ def _recurrence(graph: GraphBuilder, model: SliRec, item: str, times: str, lengt
     A step costs what its number of operations does, so all four gates go through one sigmoid: the candidate's tanh is
     2 sigmoid(2 x) - 1, the first 2 multiplied into its weights, the second into the time gate on what is written.
     """
-    layer, units = model.time_lstm, model.config.hidden_size
+    layer, units = model.time_lstm, model.width
     entered, candidate, forget, shown = np.split(_array(layer.kernel), 4, axis=1)
     bias = np.split(_array(layer.bias), 4)
     now, last = ({name: _array(getattr(layer, f"{side}_{name}")) for name in _TIME_WEIGHTS} for side in ("now", "last"))
@@ -154,8 +220,8 @@ def _step(recurrent: NDArray[np.float32]) -> GraphBuilder:
 
 
 def gate_parts(gate: Layer, width: int) -> list[NDArray[np.float32]]:
-    """Returns the gate's first kernel as parts for candidate, long-term taste, short-term taste and time."""
-    return np.split(gate[0], [width, 2 * width, 3 * width])
+    """Returns the gate's first kernel as parts for candidate, long-term taste, short-term taste, time and user."""
+    return np.split(gate[0], [width, 2 * width, 3 * width, 3 * width + 1])
 
 
 def _array(variable: Any) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ import onnx
 
 from training.models.dense import EPSILON
 from training.models.graph_builder import GraphBuilder, Layer
-from training.models.onnx_encode import embed, encode_graph, gate_parts
+from training.models.onnx_encode import USER_STATE, embed, encode_graph, gate_parts
 from training.models.slirec import SliRec
 
 STATE = ("attention_kernel", "attention_bias", "hidden", "long_term", "shopper_gate")
@@ -39,21 +39,22 @@ def export_graphs(model: SliRec) -> dict[str, onnx.ModelProto]:
 
     Returns:
         encode: `HISTORY_INPUTS` -> `STATE`: attention_kernel (B, D, T, F), attention_bias (B, T F), hidden (B, T, H),
-            long_term (B, D), shopper_gate (B, G).
+            long_term (B, D), shopper_gate (B, G); with custom features of users also shopper_prediction (B, P).
+            Custom features of events and users are inputs beside `HISTORY_INPUTS`, see `SliRec.history_inputs`.
         candidates: items (C,) -> `CANDIDATE`: candidate (C, D), candidate_gate (C, G), candidate_prediction (C, P).
         score: state of one shopper, without the axis B, and candidate tensors -> scores (C,), short_term (C, H).
         features: candidate tensors -> features (C, D + G + P), the first D of them the candidate's vector.
-        approximate: slope (D + G + P, R), offset (R,), basis (R, H), long_term, shopper_gate and candidate tensors ->
-            scores (C,), with short-term taste = (features slope + offset) basis, where the last column of slope is 0
-            and the last of offset 1; also gate_readings (C, G) and score_readings (C, P), the first layers of gate and
-            prediction, and the gate's logits gate (C,).
+        approximate: slope (D + G + P, R), offset (R,), basis (R, H), long_term, shopper_gate, shopper_prediction where
+            there is one, and candidate tensors -> scores (C,), with short-term taste = (features slope + offset) basis,
+            where the last column of slope is 0 and the last of offset 1; also gate_readings (C, G) and score_readings
+            (C, P), the first layers of gate and prediction, and the gate's logits gate (C,).
         sketch: as `approximate`, and gate_slope (1, G), gate_offset (1,), score_slope (1, P), score_offset (1,) for a
             linear map of the first layers in place of the layers after them -> scores (C,).
     """
     attention, gate = folded_layers(model.target_attention.network), folded_layers(model.fusion)
     prediction = folded_layers(model.prediction)
     return {
-        "encode": encode_graph(model, attention[0], gate[0]),
+        "encode": encode_graph(model, attention[0], gate[0], prediction[0]),
         "candidates": _candidates_graph(model, gate[0], prediction[0]),
         "score": _score_graph(model, attention, gate, prediction),
         "features": _features_graph(model, gate[0], prediction[0]),
@@ -77,20 +78,20 @@ def folded_layers(network: Any) -> list[Layer]:
 
 
 def _candidates_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.ModelProto:
-    width = model.config.embedding_dim
+    width = model.width
     of_candidate = gate_parts(gate, width)[0]
     graph = GraphBuilder("candidates")
     items = graph.input("items", ["C"], onnx.TensorProto.INT32)
     candidate = graph.output("candidate", ["C", width], embed(graph, model, items)[1])
     graph.output("candidate_gate", ["C", len(gate[1])], graph.node("MatMul", candidate, graph.constant(of_candidate)))
     # Its input is [taste, candidate].
-    kernel, bias = graph.constant(prediction[0][width:]), graph.constant(prediction[1])
+    kernel, bias = graph.constant(prediction[0][width : 2 * width]), graph.constant(prediction[1])
     graph.output("candidate_prediction", ["C", len(prediction[1])], graph.node("Gemm", candidate, kernel, bias))
     return graph.model()
 
 
 def _score_graph(model: SliRec, attention: list[Layer], gate: list[Layer], prediction: list[Layer]) -> onnx.ModelProto:
-    width, first = model.config.embedding_dim, model.config.att_fcn_layer_sizes[0]
+    width, first = model.width, model.config.att_fcn_layer_sizes[0]
     graph = GraphBuilder("score")
     kernel, bias = graph.input("attention_kernel", [width, "T", first]), graph.input("attention_bias", ["TF"])
     hidden = graph.input("hidden", ["T", width])
@@ -110,7 +111,10 @@ def _score_graph(model: SliRec, attention: list[Layer], gate: list[Layer], predi
     share = _share(graph, graph.dense_to_one(first, gate[1:]))
     taste = graph.node("Mul", share, graph.node("Sub", long_term, short_term))
     of_taste = graph.constant(prediction[0][0][:width])
-    first = graph.node("Gemm", graph.node("Add", taste, short_term), of_taste, candidate[2])
+    of_candidate = candidate[2]
+    if model.features.user_width:
+        of_candidate = graph.node("Add", of_candidate, graph.input(USER_STATE, [len(prediction[0][1])]))
+    first = graph.node("Gemm", graph.node("Add", taste, short_term), of_taste, of_candidate)
     _scores(graph, graph.dense_to_one(graph.activation(first, prediction[0][2]), prediction[1:]))
     return graph.model()
 
@@ -118,14 +122,14 @@ def _score_graph(model: SliRec, attention: list[Layer], gate: list[Layer], predi
 def _features_graph(model: SliRec, gate: Layer, prediction: Layer) -> onnx.ModelProto:
     graph = GraphBuilder("features")
     parts = _features(graph, _candidate_inputs(graph, model, gate, prediction), gate, prediction)
-    width = model.config.embedding_dim + len(gate[1]) + len(prediction[1])
+    width = model.width + len(gate[1]) + len(prediction[1])
     graph.output("features", ["C", width], graph.node("Concat", *parts, axis=1))
     return graph.model()
 
 
 def _approximate_graph(model: SliRec, gate: list[Layer], prediction: list[Layer], *, read_out: bool) -> onnx.ModelProto:
     """Returns `sketch` (`read_out`) or `approximate`."""
-    width, sizes = model.config.embedding_dim, [model.config.embedding_dim, len(gate[0][1]), len(prediction[0][1])]
+    width, sizes = model.width, [model.width, len(gate[0][1]), len(prediction[0][1])]
     graph = GraphBuilder("sketch" if read_out else "approximate")
     slope, offset = graph.input("slope", [sum(sizes), "R"]), graph.input("offset", ["R"])
     basis = graph.input("basis", ["R", width])
@@ -156,6 +160,10 @@ def _approximate_graph(model: SliRec, gate: list[Layer], prediction: list[Layer]
     tastes = graph.node("Reshape", long_term, graph.constant(np.array([1, -1])))
     tastes = graph.node("Concat", basis, tastes, axis=0)
     of_taste = graph.node("MatMul", tastes, graph.constant(prediction[0][0][:width]))  # (R + 1, P)
+    if model.features.user_width:  # the last two of the numbers are shares of 1: it is the same for all candidates
+        of_user, shares = graph.input(USER_STATE, [sizes[2]]), graph.constant(np.array([-2]))
+        constant = graph.node("Add", graph.node("Slice", of_taste, shares, end), of_user)
+        of_taste = graph.node("Concat", graph.node("Slice", of_taste, start, shares), constant, axis=0)
     taste = graph.node("Concat", place, share, axis=1)
     first = graph.activation(graph.node("Gemm", taste, of_taste, candidate[2]), prediction[0][2])
     _scores(graph, last_layers(first, prediction[1:], "score"))
@@ -168,7 +176,7 @@ def _features(graph: GraphBuilder, candidate: list[str], gate: Layer, prediction
 
 
 def _candidate_inputs(graph: GraphBuilder, model: SliRec, gate: Layer, prediction: Layer) -> list[str]:
-    widths = (model.config.embedding_dim, len(gate[1]), len(prediction[1]))
+    widths = (model.width, len(gate[1]), len(prediction[1]))
     return [graph.input(name, ["C", width]) for name, width in zip(CANDIDATE, widths, strict=True)]
 
 

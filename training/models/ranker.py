@@ -15,7 +15,7 @@ from training.data.batches import history_window
 from training.data.sequences import EncodedSequences
 from training.devices import cores, on_few_cores
 from training.models.arrays import ArraysError, load_arrays, named_variables, read_metadata
-from training.models.slirec import HISTORY_INPUTS, SliRec
+from training.models.slirec import SliRec
 
 ops: Any = keras.ops  # Keras ships no usable types for its operations
 
@@ -38,10 +38,8 @@ class SliRecRanker:
         self.max_seq_length = max_seq_length
         self.name = name
         # One trace for all shapes; otherwise every other length and number of rows is traced anew.
-        shape = {"items": (None, None), "timestamps": (None, None)}
-        kind = {"items": tf.int32, "length": tf.int32}
-        signature = {name: tf.TensorSpec(shape.get(name, (None,)), kind.get(name, tf.int64)) for name in HISTORY_INPUTS}
-        self._score = tf.function(self._score_graph, input_signature=[signature])
+        self._signature = history_signature(model)
+        self._score = tf.function(self._score_graph, input_signature=[self._signature])
 
     def _score_graph(self, history: dict[str, Any]) -> Any:
         rows = ops.shape(history["items"])[0]
@@ -66,7 +64,8 @@ class SliRecRanker:
 
         def score_part(part: NDArray[np.int64]) -> None:
             window = history_window(dataset, rows[part], self.max_seq_length, pad_to)
-            scores[part] = self._score(window.as_inputs()).numpy()
+            inputs = window.as_inputs()
+            scores[part] = self._score({name: inputs[name] for name in self._signature}).numpy()
 
         with ThreadPoolExecutor(cores() if on_few_cores() else 1) as pool:
             list(pool.map(score_part, parts))
@@ -78,14 +77,32 @@ class SliRecRanker:
 
 
 def build_model(dataset: EncodedSequences, config: TrainingConfig) -> SliRec:
-    """Builds an untrained network for the dataset's vocabularies."""
+    """Builds an untrained network for the dataset's vocabularies.
+
+    Raises:
+        FeatureError: The dataset lacks a custom feature that the configuration names.
+    """
     return SliRec(
         config.model,
         dataset.item_category,
         dataset.num_categories,
         init_value=config.train.init_value,
         seed=config.train.seed,
+        features=dataset.features.chosen(config.features).all,
     )
+
+
+def history_signature(model: SliRec) -> dict[str, Any]:
+    """Returns the specification of what `SliRec.encode` reads, of any number and length of histories."""
+    long = ("timestamps", "first_timestamp", "now")
+    of_event = {each.input_name for each in model.features.features if each.of == "event"}
+    return {
+        name: tf.TensorSpec(
+            (None, None) if name in ("items", "timestamps") or name in of_event else (None,),
+            tf.int64 if name in long else tf.int32,
+        )
+        for name in model.history_inputs
+    }
 
 
 def load_model(run_folder: str | os.PathLike[str], dataset: EncodedSequences, which: str = BEST) -> SliRec:
