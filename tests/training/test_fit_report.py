@@ -105,3 +105,11 @@ def test_the_learned_ranker_from_the_command_line(folder, kind):
     answer = Recommender(bundle).recommend(*example["request"].values(), **example["params"])
     assert answer.item_ids == example["itemIds"]
     np.testing.assert_allclose(answer.scores, example["preds"], atol=1e-5, rtol=0)
+
+
+def test_a_setting_that_the_learned_ranker_does_not_have_is_refused(folder, capsys):
+    (folder / "wrong.json").write_text('{"epoch": 1}')
+    arguments = [str(folder / "interactions.parquet"), "--inventory", str(folder / "inventory.json"), "--quiet"]
+    arguments += ["--ranker", "candidate_history", "--settings", str(folder / "wrong.json")]
+    assert fit_ranker.main([*arguments, "--output", str(folder / "wrong")]) == 1
+    assert "epoch" in capsys.readouterr().err and not (folder / "wrong").exists()
