@@ -15,7 +15,7 @@ from training.evaluation.future import DAYS, VIEWS, View, temporal_cut
 from training.evaluation.future_tuning import simple_methods, tune_methods
 from training.evaluation.purchases import MIN_PURCHASES, SECONDS_PER_DAY, History, IntArray, Purchases
 from training.evaluation.verdict import Deployment, deployment_of
-from training.history_config import HistoryRankerConfig
+from training.history_config import FACTS, HistoryRankerConfig
 from training.models.rank_graphs import rank_graph, ranker_document
 from training.models.rank_parts import EasePart, GraphPart, OwnFrequencyPart, PopularityPart, RankPart
 
@@ -72,7 +72,7 @@ def _part(document: Mapping[str, Any], history: History, groups: Mapping[str, In
     if kind == LEARNED:
         from training.history_ranker import fit_history_ranker  # imports TensorFlow
 
-        known = {name: value for name, value in settings.items() if name in HistoryRankerConfig.model_fields}
+        known = {name: value for name, value in settings.items() if name not in FACTS}
         fitted = fit_history_ranker(history, groups, HistoryRankerConfig(**known), progress)
         return GraphPart(fitted.graph, LEARNED, fitted.settings)
     if kind not in _FITS:

@@ -46,6 +46,18 @@ def groups_of(document: Mapping[str, Any], given: Sequence[str] | None) -> Seque
     return given if given is not None else next((names for names in named if names is not None), DEFAULT_GROUPS)
 
 
+def history_length_of(document: Mapping[str, Any], given: int | None) -> int:
+    """Returns the events of a shopper that the bundle keeps and reads: given ones, else as learned and evaluated with.
+
+    Args:
+        document: Of the ranker, complete.
+        given: On the command line.
+    """
+    parts = (document, *(document.get("parts") or ()))
+    lengths = [of for part in parts if (of := (part.get("settings") or {}).get("history_length"))]
+    return given if given is not None else max(lengths, default=HISTORY_LENGTH)
+
+
 def ranker_of(arguments: argparse.Namespace, dataset: EncodedSequences) -> tuple[dict[str, Any], dict[str, float]]:
     """Returns the document of the ranker to fit, and figures of its choice.
 
@@ -104,18 +116,15 @@ def run(arguments: argparse.Namespace) -> Path:
     names = groups_of(document, arguments.groups) if LEARNED in kinds else ()
     groups = inventory_groups(inventory, handles, names)
     graph, ranker = fit_ranker(document, history_of(dataset), groups, progress=not arguments.quiet)
+    length = history_length_of(ranker, arguments.history_length)
     if arguments.network is None:
-        export_ranker_bundle(
-            graph, ranker, dataset, inventory, arguments.output, metrics, history_length=arguments.history_length
-        )
+        export_ranker_bundle(graph, ranker, dataset, inventory, arguments.output, metrics, history_length=length)
     else:
         network = NetworkSession(arguments.network)
-        ranker, value = learn_weights(dataset, network, RankSession(graph), ranker, arguments.seen, not arguments.quiet)
+        options = (arguments.seen, not arguments.quiet)
+        ranker, value = learn_weights(dataset, network, RankSession(graph), ranker, *options, history_length=length)
         metrics["validation/NDCG@10"] = value
-        export_blend_bundle(
-            arguments.network, graph, ranker, dataset, arguments.output, metrics,
-            history_length=arguments.history_length,
-        )  # fmt: skip
+        export_blend_bundle(arguments.network, graph, ranker, dataset, arguments.output, metrics, history_length=length)
     print(f"ranker: {json.dumps(_shown(ranker))}")
     for name, figure in metrics.items():
         print(f"{name}: {figure:.4f}")
@@ -163,7 +172,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--min-purchases", type=int, default=1, help="interactions an item needs to be ranked (default: 1)")
     add("--days", type=int, default=DAYS, help="last days that settings are chosen on (default: %(default)s)")
-    add("--history-length", type=int, default=HISTORY_LENGTH, help="events of a shopper (default: %(default)s)")
+    add("--history-length", type=int, help=f"events of a shopper (default: as learned with, else {HISTORY_LENGTH})")
     add("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the bundle (default: %(default)s)")
     add("--seed", type=int, default=42, help="seed of the order of equal scores (default: %(default)s)")
     add("--quiet", action="store_true", help="no progress bars")

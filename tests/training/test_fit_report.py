@@ -14,7 +14,16 @@ from training.data.inventory import save_inventory
 from training.evaluation.verdict import Deployment, deployment_of
 from training.fit_rankers import document_of_report
 
-QUICK = {"days": 21, "cuts": 2, "negatives": 10, "hidden": [4], "epochs": 1, "seeds": 1, "neighbours": 5}
+QUICK = {
+    "days": 21,
+    "cuts": 2,
+    "negatives": 10,
+    "hidden": [4],
+    "epochs": 1,
+    "seeds": 1,
+    "neighbours": 5,
+    "history_length": 2,
+}
 OWN = ("own frequency, basket decay", {"half_life": 9.0})
 EASE = ("EASE", {"regularization": 5.0, "values": "binary"})
 LEARNED = ("candidate history", {**QUICK, "groups": ["category", "item_category+category"]})
@@ -101,7 +110,16 @@ def test_the_learned_ranker_from_the_command_line(folder, kind):
     settings = ranker.settings if kind == "candidate_history" else ranker.parts[0].settings
     assert ranker.kind == kind and settings["groups"] == ["category", "item_category+category"]
     assert {name: settings[name] for name in QUICK} == QUICK
+    assert bundle.manifest.sizes.history_length == 2 and bundle.events.timestamps.size <= 2 * len(bundle.events)
     example = bundle.example
     answer = Recommender(bundle).recommend(*example["request"].values(), **example["params"])
     assert answer.item_ids == example["itemIds"]
     np.testing.assert_allclose(answer.scores, example["preds"], atol=1e-5, rtol=0)
+
+
+def test_a_setting_that_the_learned_ranker_does_not_have_is_refused(folder, capsys):
+    (folder / "wrong.json").write_text('{"epoch": 1}')
+    arguments = [str(folder / "interactions.parquet"), "--inventory", str(folder / "inventory.json"), "--quiet"]
+    arguments += ["--ranker", "candidate_history", "--settings", str(folder / "wrong.json")]
+    assert fit_ranker.main([*arguments, "--output", str(folder / "wrong")]) == 1
+    assert "epoch" in capsys.readouterr().err and not (folder / "wrong").exists()
