@@ -176,6 +176,28 @@ def judge_lead(name: str, opponent: str, *, ours: float, theirs: float, low: flo
     return Gate(name, "passed" if wins else "failed", low, bound, reason)
 
 
+def judge_no_worse(name: str, opponent: str, *, ours: float, theirs: float, high: float, margin: float) -> Gate:
+    """Judges whether a simple method is no worse than another one, beyond luck, in NDCG@10 on the same rows.
+
+    Args:
+        name: Name of the gate.
+        opponent: Whom it is compared with, for the reason.
+        ours: Mean NDCG@10 of the version.
+        theirs: Mean NDCG@10 of the opponent.
+        high: Upper end of the paired interval of the difference.
+        margin: Share of the opponent's NDCG@10 that `high` has to reach.
+
+    Returns:
+        A gate whose value is `high` and whose bound is `margin * theirs`; NaN fails.
+    """
+    bound = margin * theirs
+    reason = (
+        f"NDCG@10 {ours:.4f} against {theirs:.4f} of {opponent}, both simple; the interval of the difference ends at "
+        f"{high:+.4f} and should not end below {bound:+.4f}"
+    )
+    return Gate(name, "passed" if high >= bound else "failed", high, bound, reason)
+
+
 def judge_latency(p95_ms: float, budget_ms: float) -> Gate:
     """Judges the 95th percentile of single requests, both in milliseconds; NaN fails."""
     reason = f"p95 of single requests is {p95_ms:.3g} ms; the budget is {budget_ms:g} ms"

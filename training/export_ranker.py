@@ -73,7 +73,7 @@ def export_ranker_bundle(
         for name, table in vocabulary_tables(dataset).items():
             pq.write_table(table, temporary / f"vocabulary_{name}.parquet")
         pq.write_table(events_table(dataset, history_length), temporary / "events.parquet")
-        user, events = example_events(dataset)
+        user, events = example_events(dataset, min(3, history_length))
         logits = session.score(dataset.item[events], dataset.timestamp[events], int(dataset.timestamp[events[-1]]))
         example = example_answer(dataset, catalogue, user, events, logits, recommend_seen=True)
         write_json(example, temporary / "example.json")
@@ -137,7 +137,7 @@ def export_blend_bundle(
             shutil.copyfile(source / name, temporary / name)
         (temporary / f"{RANK}.onnx").write_bytes(graph.SerializeToString())
         pq.write_table(events_table(dataset, history_length), temporary / "events.parquet")
-        user, events = example_events(dataset, min(3, manifest["sizes"]["max_seq_length"]))
+        user, events = example_events(dataset, min(3, manifest["sizes"]["max_seq_length"], history_length))
         items, times = dataset.item[events], dataset.timestamp[events]
         now = int(times[-1])
         logits = np.zeros(dataset.num_items)

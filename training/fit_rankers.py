@@ -6,15 +6,16 @@ A document is what a bundle says of its ranker: `{"kind", "settings", "parts"}`,
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import onnx
 
-from training.evaluation.future import DAYS, PRIMARY, View, temporal_cut
+from training.evaluation.future import DAYS, VIEWS, View, temporal_cut
 from training.evaluation.future_tuning import simple_methods, tune_methods
 from training.evaluation.purchases import MIN_PURCHASES, SECONDS_PER_DAY, History, IntArray, Purchases
-from training.history_config import HistoryRankerConfig
+from training.evaluation.verdict import Deployment, deployment_of
+from training.history_config import FACTS, HistoryRankerConfig
 from training.models.rank_graphs import rank_graph, ranker_document
 from training.models.rank_parts import EasePart, GraphPart, OwnFrequencyPart, PopularityPart, RankPart
 
@@ -27,16 +28,7 @@ _FITS: Final[Mapping[str, Callable[..., RankPart]]] = {
     "own_frequency": OwnFrequencyPart.fit,
     "ease": EasePart.fit,
 }
-# Names of methods in reports that are kinds of ours, and settings that follow from the name.
-_KINDS_OF_METHODS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
-    "popularity": ("popularity", {}),
-    "recent popularity": ("popularity", {}),
-    "own frequency": ("own_frequency", {}),
-    "own frequency, basket decay": ("own_frequency", {}),
-    "EASE": ("ease", {"values": "binary"}),
-    "EASE, log counts": ("ease", {"values": "log"}),
-    "candidate history": (LEARNED, {}),
-}
+_PROTOCOLS: Final[Mapping[View, str]] = {"all": "seen_in", "new": "seen_out"}
 _METHODS_OF_KINDS: Final[Mapping[str, Sequence[str]]] = {
     "popularity": ("popularity", "recent popularity"),
     "own_frequency": ("own frequency", "own frequency, basket decay"),
@@ -80,7 +72,7 @@ def _part(document: Mapping[str, Any], history: History, groups: Mapping[str, In
     if kind == LEARNED:
         from training.history_ranker import fit_history_ranker  # imports TensorFlow
 
-        known = {name: value for name, value in settings.items() if name in HistoryRankerConfig.model_fields}
+        known = {name: value for name, value in settings.items() if name not in FACTS}
         fitted = fit_history_ranker(history, groups, HistoryRankerConfig(**known), progress)
         return GraphPart(fitted.graph, LEARNED, fitted.settings)
     if kind not in _FITS:
@@ -92,56 +84,78 @@ def _part(document: Mapping[str, Any], history: History, groups: Mapping[str, In
 
 
 def document_of(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the document of a method of an evaluation on a temporal cut.
+    """Returns the document of a method of an evaluation.
 
     Args:
         method: Its name in the report.
         settings: Its settings there.
 
     Raises:
-        ValueError: It is, or blends, a method that cannot be deployed.
+        ValueError: It is, or blends, a method that cannot be fitted here.
     """
-    if "parts" in settings and "weights" in settings:
-        named = [next(iter(cast(Mapping[str, Any], part).items())) for part in settings["parts"]]
-        parts = [document_of(name, of) for name, of in named]
-        weighted = [{**part, "weight": weight} for part, weight in zip(parts, settings["weights"], strict=True)]
-        return {"kind": BLEND, "settings": {"standardise": False}, "parts": weighted}
-    if method not in _KINDS_OF_METHODS:
-        raise ValueError(
-            f"The method should be one of {', '.join(_KINDS_OF_METHODS)}, or a blend. Received: {method!r}"
-        )
-    kind, implied = _KINDS_OF_METHODS[method]
-    return {"kind": kind, "settings": {**settings, **implied}}
+    found = deployment_of(method, settings)
+    if found is None or found.kind not in KINDS:
+        raise ValueError(f"The method should be one that `kind` can be ({', '.join(KINDS)}). Received: {method!r}")
+    return _document(found)
 
 
-def document_of_report(report: Mapping[str, Any], kind: str | None, view: View) -> tuple[dict[str, Any], list[str]]:
-    """Returns the document of a report's winner: the deployable method that did best on the validation window.
+def _document(deployment: Deployment) -> dict[str, Any]:
+    if deployment.kind != BLEND:
+        return {"kind": deployment.kind, "settings": dict(deployment.settings)}
+    return {"kind": BLEND, "settings": {"standardise": False}, "parts": [dict(part) for part in deployment.parts]}
+
+
+def document_of_report(
+    report: Mapping[str, Any], kind: str | None, view: View | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the document of what a report says to deploy: of its verdict.
+
+    Where another kind is asked for, or a report of a temporal cut has no verdict: of the method that did best on the
+    validation window among those that can be deployed.
 
     Args:
-        report: `runs/future/*.json` of `scripts.ml.evaluate_future`.
+        report: `runs/future/*.json` of `scripts.ml.evaluate_future`, or `report.json` of `evaluate --report`.
         kind: Only methods of this kind; None: of any.
-        view: Which of its tables.
+        view: Which of its tables; None: the one whose verdict is the report's.
 
     Returns:
-        The document, and the names of methods that did better but cannot be deployed.
+        The document, and what else there is to say of the choice, a sentence each.
 
     Raises:
-        ValueError: The report has no such table, or no method that fits.
+        ValueError: The report has no such table, or no method that fits, or deploys what is not fitted here.
     """
-    methods: Mapping[str, Any] = (report.get("views") or {}).get(view, {}).get("methods") or {}
+    verdict = _verdict(report, view)
+    if verdict is not None and kind in (None, verdict["kind"]):
+        if verdict["kind"] not in KINDS:
+            raise ValueError(
+                f"The report should deploy one of {', '.join(KINDS)}. Received: {verdict['deploy']}, whose bundle its "
+                "training run has written: register that one, or ask for a kind"
+            )
+        return _document(Deployment(verdict["kind"], verdict["settings"])), [f"{verdict['deploy']}: {verdict['rule']}"]
+    tables = report.get("views") or {}
+    methods: Mapping[str, Any] = tables.get(view or VIEWS[0], {}).get("methods") or {}
     passed: list[str] = []
     for name in sorted(methods, key=lambda each: -float(methods[each]["validation"])):
         try:
             document = document_of(name, methods[name]["settings"])
         except ValueError:
-            passed.append(name)
+            passed.append(f"{name} did better on the validation window; it cannot be deployed")
             continue
         if kind in (None, document["kind"]):
             return document, passed
     raise ValueError(
         f"The report should have a method that can be deployed{'' if kind is None else f', of kind {kind!r}'}, for the "
-        f"view {view!r}. Received: {', '.join(methods) or 'no method'}"
+        f"view {view or VIEWS[0]!r}. Received: {', '.join(methods) or 'no method'}"
     )
+
+
+def _verdict(report: Mapping[str, Any], view: View | None) -> Mapping[str, Any] | None:
+    """The verdict of a view: of a temporal cut, or of the protocol that is its like in a leave-last-out report."""
+    found: Any = report
+    if view is not None:
+        of_view = (report.get("views") or {}).get(view) or {}
+        found = of_view.get("verdict") or (report.get("verdicts") or {}).get(_PROTOCOLS[view]) or {}
+    return found if {"deploy", "kind", "settings", "rule"} <= set(found) else None
 
 
 def tuned_document(
@@ -182,6 +196,3 @@ def tuned_document(
     eligible = {name: choice for name, choice in found.items() if kind != BLEND or name not in names}
     best = max(eligible, key=lambda name: eligible[name].value)
     return document_of(best, eligible[best].ranker.settings), eligible[best].value
-
-
-__all__ = ["BLEND", "KINDS", "LEARNED", "PRIMARY", "document_of", "document_of_report", "fit_ranker", "tuned_document"]

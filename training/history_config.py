@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import Field, ValidationError
 
 from training.config import ConfigError, Count, NonNegativeFloat, PositiveInt, Section
+
+# What a fitted ranker's settings say beside its configuration; it is not read back, but for the groups' names.
+FACTS: Final = frozenset({"groups", "examples", "pairs_bought_before", "pairs_new"})
 
 
 class HistoryRankerConfig(Section):

@@ -55,6 +55,8 @@ def learn_weights(
     document: Mapping[str, Any],
     seen: Seen = "in",
     progress: bool = False,
+    *,
+    history_length: int = HISTORY_LENGTH,
 ) -> tuple[dict[str, Any], float]:
     """Chooses how much SLi-Rec's logits weigh beside another method's, for the highest NDCG@10 in full ranking.
 
@@ -68,6 +70,7 @@ def learn_weights(
         document: Document of the other method.
         seen: Whether products that a shopper has touched are ranked.
         progress: Whether to show a bar.
+        history_length: Latest events that the other method reads, as in the bundle.
 
     Returns:
         The document of the blend, and NDCG@10 on the validation rows.
@@ -88,7 +91,7 @@ def learn_weights(
     for place, row in enumerate(tqdm(rows, desc="validation", unit="row", disable=not progress)):
         items, times = _events(dataset, row)
         now = int(dataset.timestamp[row])
-        logits[other][place] = graph.score(items[-HISTORY_LENGTH:], times[-HISTORY_LENGTH:], now)
+        logits[other][place] = graph.score(items[-history_length:], times[-history_length:], now)
         logits["sli_rec"][place] = network.score(items, times, int(times[0]), now)
     parts = {kind: _standard(kind, values[:, 1:]) for kind, values in logits.items()}
     parts[other]["settings"] = dict(document["settings"])

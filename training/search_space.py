@@ -119,7 +119,7 @@ def suggest(space: SearchSpace, trial: Suggester) -> dict[str, Any]:
 
 
 def configured(base: TrainingConfig, values: dict[str, Any]) -> TrainingConfig:
-    """Returns the configuration with these settings; widths that must equal that of the embeddings follow them.
+    """Returns the configuration with these settings; widths that must equal that of an event follow it.
 
     Raises:
         ConfigError: The settings contradict each other or a bound.
@@ -128,7 +128,6 @@ def configured(base: TrainingConfig, values: dict[str, Any]) -> TrainingConfig:
     for name, value in values.items():
         section, setting = name.split(".", 1)
         sections.setdefault(section, {})[setting] = value
-    model = base.model.model_dump() | sections.get("model", {})
-    width = int(model["item_embedding_dim"]) + int(model["cate_embedding_dim"])
-    sections["model"] = sections.get("model", {}) | {"hidden_size": width, "attention_size": width}
+    # 0: as wide as an event, whose item features add to the embeddings.
+    sections["model"] = sections.get("model", {}) | {"hidden_size": 0, "attention_size": 0}
     return base.replaced(**sections)

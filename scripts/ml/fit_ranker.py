@@ -1,12 +1,13 @@
 """Fits a ranker on all purchases given and writes the model bundle: any method but SLi-Rec alone.
 
 Usage: python -m scripts.ml.fit_ranker INTERACTIONS --ranker own_frequency|popularity|ease|candidate_history|blend
-    [--inventory INVENTORY] [--settings settings.json | --report runs/future/window_2017-10-02.json]
+    [--inventory INVENTORY]
+    [--settings settings.json | --report runs/future/window_2017-10-02.json | --report runs/evaluation/report.json]
     [--network runs/slirec/bundle] [--output runs/ranker/bundle]
 
 INTERACTIONS is a file of interactions, every row of which is learned from; or a folder of encoded sequences, whose
 held-out rows are not, so that `scripts.ml.promote` can judge the bundle. Settings come from `--settings`, from a
-report's winner, or are chosen on the last days of the purchases. A blend with `--network` is one with SLi-Rec.
+report's verdict, or are chosen on the last days of the purchases. A blend with `--network` is one with SLi-Rec.
 """
 
 import argparse
@@ -19,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from training.data.inventory import Inventory, load_inventory
+from scripts.ml.item_groups import DEFAULT_GROUPS, inventory_groups
+from training.data.columns import ITEM_ID
+from training.data.inventory import load_inventory
 from training.data.sequences import EncodedSequences
 from training.evaluation.future import DAYS, VIEWS
 from training.evaluation.histories import training_events
-from training.evaluation.purchases import IntArray, Purchases
+from training.evaluation.purchases import Purchases
 from training.export import catalogue_table
 from training.export_ranker import export_blend_bundle, export_ranker_bundle, manifest_of_network
 from training.fit_rankers import BLEND, KINDS, LEARNED, document_of_report, fit_ranker, tuned_document
@@ -36,26 +39,23 @@ DEFAULT_OUTPUT = Path("runs/ranker/bundle")
 DEFAULT_INVENTORY = Path("training/inventory.pkl")
 
 
-def item_groups(dataset: EncodedSequences, inventory: Inventory, names: Sequence[str]) -> dict[str, IntArray]:
-    """Returns, for each attribute of products, the number of each item's value; -1 where it has none.
+def groups_of(document: Mapping[str, Any], given: Sequence[str] | None) -> Sequence[str]:
+    """Returns the groups that a learned ranker is fitted with: given ones, else those of its document."""
+    learned = [each for each in (document, *(document.get("parts") or ())) if each["kind"] == LEARNED]
+    named = [(each.get("settings") or {}).get("groups") for each in learned]
+    return given if given is not None else next((names for names in named if names is not None), DEFAULT_GROUPS)
+
+
+def history_length_of(document: Mapping[str, Any], given: int | None) -> int:
+    """Returns the events of a shopper that the bundle keeps and reads: given ones, else as learned and evaluated with.
 
     Args:
-        dataset: Its items 1..I are numbered 0..I-1 here.
-        inventory: Records with the attributes.
-        names: Attributes, such as category, department, brand.
-
-    Raises:
-        ValueError: No product has such an attribute.
+        document: Of the ranker, complete.
+        given: On the command line.
     """
-    records = {product["handle"]: product for product in inventory.products}
-    groups: dict[str, IntArray] = {}
-    for name in names:
-        values = [records.get(str(handle), {}).get(name) for handle in dataset.vocabularies["item"].values[1:]]
-        known = {value: number for number, value in enumerate(sorted({str(v) for v in values if v is not None}))}
-        if not known:
-            raise ValueError(f"`--groups` should name attributes of the inventory's products. Received: {name!r}")
-        groups[name] = np.array([-1 if value is None else known[str(value)] for value in values], np.int64)
-    return groups
+    parts = (document, *(document.get("parts") or ()))
+    lengths = [of for part in parts if (of := (part.get("settings") or {}).get("history_length"))]
+    return given if given is not None else max(lengths, default=HISTORY_LENGTH)
 
 
 def ranker_of(arguments: argparse.Namespace, dataset: EncodedSequences) -> tuple[dict[str, Any], dict[str, float]]:
@@ -66,9 +66,9 @@ def ranker_of(arguments: argparse.Namespace, dataset: EncodedSequences) -> tuple
     """
     kind = arguments.ranker
     if arguments.report is not None:
-        document, passed = document_of_report(_json(arguments.report), kind, arguments.view)
-        for name in passed:
-            print(f"{name} did better on the validation window; it cannot be deployed", file=sys.stderr)
+        document, notes = document_of_report(_json(arguments.report), kind, arguments.view)
+        for note in notes:
+            print(note, file=sys.stderr)
         return document, {}
     if kind is None:
         raise ValueError("`--ranker` or `--report` should say what to fit. Received: neither")
@@ -93,7 +93,7 @@ def ranker_of(arguments: argparse.Namespace, dataset: EncodedSequences) -> tuple
         rng,
         days=arguments.days,
         min_purchases=arguments.min_purchases,
-        view=arguments.view,
+        view=arguments.view or VIEWS[0],
         progress=not arguments.quiet,
     )
     return document, {"validation/NDCG@10": value}
@@ -112,20 +112,19 @@ def run(arguments: argparse.Namespace) -> Path:
         manifest_of_network(arguments.network, dataset)
     document, metrics = ranker_of(arguments, dataset)
     kinds = {document["kind"], *(part["kind"] for part in document.get("parts") or [])}
-    groups = item_groups(dataset, inventory, arguments.groups) if LEARNED in kinds else {}
+    handles = dataset.vocabularies[ITEM_ID].values[1:].tolist()
+    names = groups_of(document, arguments.groups) if LEARNED in kinds else ()
+    groups = inventory_groups(inventory, handles, names)
     graph, ranker = fit_ranker(document, history_of(dataset), groups, progress=not arguments.quiet)
+    length = history_length_of(ranker, arguments.history_length)
     if arguments.network is None:
-        export_ranker_bundle(
-            graph, ranker, dataset, inventory, arguments.output, metrics, history_length=arguments.history_length
-        )
+        export_ranker_bundle(graph, ranker, dataset, inventory, arguments.output, metrics, history_length=length)
     else:
         network = NetworkSession(arguments.network)
-        ranker, value = learn_weights(dataset, network, RankSession(graph), ranker, arguments.seen, not arguments.quiet)
+        options = (arguments.seen, not arguments.quiet)
+        ranker, value = learn_weights(dataset, network, RankSession(graph), ranker, *options, history_length=length)
         metrics["validation/NDCG@10"] = value
-        export_blend_bundle(
-            arguments.network, graph, ranker, dataset, arguments.output, metrics,
-            history_length=arguments.history_length,
-        )  # fmt: skip
+        export_blend_bundle(arguments.network, graph, ranker, dataset, arguments.output, metrics, history_length=length)
     print(f"ranker: {json.dumps(_shown(ranker))}")
     for name, figure in metrics.items():
         print(f"{name}: {figure:.4f}")
@@ -154,8 +153,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--inventory", type=Path, default=DEFAULT_INVENTORY, help="snapshot, .pkl or .json (default: %(default)s)")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--settings", type=Path, help="JSON of settings, or of a whole ranker as in bundle.json")
-    source.add_argument("--report", type=Path, help="JSON report of scripts.ml.evaluate_future")
-    add("--view", choices=VIEWS, default=VIEWS[0], help="table of the report, or what to tune for (default: all)")
+    source.add_argument(
+        "--report", type=Path, help="JSON report of scripts.ml.evaluate_future, or of evaluate --report"
+    )
+    add("--view", choices=VIEWS, help="table of the report, or what to tune for (default: the report's own; all)")
     add("--network", type=Path, help="bundle of SLi-Rec, of the same encoded sequences, to blend with")
     add(
         "--seen",
@@ -163,10 +164,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default="in",
         help="whether bought products are ranked while weights are learned",
     )
-    add("--groups", nargs="*", default=["category"], help="attributes that candidate_history learns from")
+    add(
+        "--groups",
+        nargs="*",
+        help="attributes that candidate_history learns from, a+b for combinations (default: as in the report or the "
+        "settings, else the category)",
+    )
     add("--min-purchases", type=int, default=1, help="interactions an item needs to be ranked (default: 1)")
     add("--days", type=int, default=DAYS, help="last days that settings are chosen on (default: %(default)s)")
-    add("--history-length", type=int, default=HISTORY_LENGTH, help="events of a shopper (default: %(default)s)")
+    add("--history-length", type=int, help=f"events of a shopper (default: as learned with, else {HISTORY_LENGTH})")
     add("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of the bundle (default: %(default)s)")
     add("--seed", type=int, default=42, help="seed of the order of equal scores (default: %(default)s)")
     add("--quiet", action="store_true", help="no progress bars")

@@ -1,7 +1,7 @@
 """Interactions -> encoded sequences, from the command line: `python -m scripts.ml.preprocess INTERACTIONS`.
 
-With `--engine spark` the interactions may also be a URL or, as `table:catalog.schema.name`, a table;
-the sequences, into a folder that all of them see.
+With `--engine spark` the interactions may also be a URL or, as `table:catalog.schema.name`, a table; the executors
+write the sequences, into a folder that all of them see.
 """
 
 import argparse

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.ml.held_out import HeldOut, Served, baseline_ranks, held_out, serve_rows
+from scripts.ml.gate_leads import baseline_gates, judge_ranks, ndcg
+from scripts.ml.held_out import HeldOut, held_out, serve_rows
 from serving.bundle import Bundle, BundleError
 from serving.clean_process import RegistryError, check_example
 from serving.config import DEFAULT_CONFIG_PATH, ConfigError, ServeConfig, load_config
@@ -34,16 +35,12 @@ from serving.gate import (
     failed,
     judge_example,
     judge_latency,
-    judge_lead,
     not_run,
     passed,
 )
 from serving.promotion import RegisteredVersion
 from training.data.sequences import EncodedSequences, load_dataset
-from training.evaluation.baselines import default_baselines
-from training.evaluation.bootstrap import paired_bootstrap
-from training.evaluation.metrics import Ranks
-from training.evaluation.protocol import PRIMARY_K, primary_metric
+from training.evaluation.protocol import PRIMARY_K
 from training.files import write_json
 
 DEFAULT_DATASET = Path("data/dataset")
@@ -139,17 +136,17 @@ def measure(
     if tried[0].verdict == "failed":
         return Measured(tried)
     ours = serve_rows(bundle, config, data)
-    scores = {"this version": _ndcg(ours.ranks)}
+    scores = {"this version": ndcg(ours.ranks)}
     if rival is not None:
         theirs = serve_rows(rival, config, data)
-        scores["champion"] = _ndcg(theirs.ranks)
+        scores["champion"] = ndcg(theirs.ranks)
         both = ours.answered & theirs.answered
-        tried.append(_lead(CHAMPION, "the champion", ours, theirs.ranks, both, gates.champion_margin, gates, rng))
+        tried.append(judge_ranks(CHAMPION, "the champion", ours, theirs.ranks, both, gates.champion_margin, gates, rng))
     else:
         tried.append(failed(CHAMPION, unfit) if unfit else passed(CHAMPION, "there is no champion yet"))
-    for name, ranks in baseline_ranks(default_baselines(dataset, seen=data.seen), data).items():
-        scores[name] = _ndcg(ranks)
-        tried.append(_lead(f"{BASELINE} {name}", name, ours, ranks, ours.answered, gates.baseline_margin, gates, rng))
+    of_baselines, found = baseline_gates(bundle, ours, data, gates, rng)
+    tried += of_baselines
+    scores |= found
     p95 = float(np.percentile(ours.milliseconds, 95)) if len(ours.milliseconds) else float("nan")
     tried.append(judge_latency(p95, gates.latency_p95_ms))
     facts: dict[str, Any] = {
@@ -196,23 +193,6 @@ def _reload(candidate: RegisteredVersion, bundle: Bundle, config: ServeConfig) -
     return [loaded, judge_example(difference, config.example_tolerance, problem)]
 
 
-def _lead(
-    gate: str,
-    opponent: str,
-    ours: Served,
-    theirs: Ranks,
-    rows: Any,
-    margin: float,
-    gates: GateConfig,
-    rng: np.random.Generator,
-) -> Gate:
-    if not rows.any():
-        return failed(gate, f"there is no row that both this version and {opponent} can answer")
-    mine, other = ours.ranks.take(rows), theirs.take(rows)
-    lead = paired_bootstrap(mine, other, primary_metric, rng, gates.bootstrap_repeats, gates.confidence)
-    return judge_lead(gate, opponent, ours=_ndcg(mine), theirs=_ndcg(other), low=lead.low, margin=margin)
-
-
 def _notes(bundle: Bundle, rival: Bundle | None, data: HeldOut) -> list[str]:
     notes: list[str] = []
     if rival is not None and rival.manifest.data_fingerprint != bundle.manifest.data_fingerprint:
@@ -226,10 +206,6 @@ def _notes(bundle: Bundle, rival: Bundle | None, data: HeldOut) -> list[str]:
             "sells it."
         )
     return notes
-
-
-def _ndcg(ranks: Ranks) -> float:
-    return float(primary_metric(ranks).mean())
 
 
 def _short(fingerprint: str | None) -> str:

@@ -53,11 +53,8 @@ def tune(arguments: argparse.Namespace) -> list[Path]:
     base = base.replaced(train={name: value for name, value in changes.items() if value is not None})
     search = Search(load_dataset(arguments.dataset), base, load_space(arguments.space), arguments.folder)
     with tqdm(total=arguments.trials, desc="trials", unit="trial") as bar:
-        count = 0
 
         def on_trial(line: str) -> None:
-            nonlocal count
-            count += 1
             bar.update()
             tqdm.write(line)
 

@@ -76,6 +76,9 @@ def test_the_space_that_comes_along_fits_the_configuration():
 def test_widths_follow_the_embeddings():
     model = configured(TrainingConfig(), {"model.item_embedding_dim": 8, "model.cate_embedding_dim": 4}).model
     assert model.hidden_size == model.attention_size == 12
+    with_feature = TrainingConfig().replaced(features={"item": [{"name": "vendor", "dim": 5}]})
+    model = configured(with_feature, {"model.item_embedding_dim": 8, "train.learning_rate": 0.01}).model
+    assert model.hidden_size == model.attention_size == 8 + 8 + 5
 
 
 @pytest.mark.parametrize(

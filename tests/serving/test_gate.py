@@ -13,6 +13,7 @@ from serving.gate import (
     judge_example,
     judge_latency,
     judge_lead,
+    judge_no_worse,
     not_run,
     passed,
 )
@@ -39,6 +40,23 @@ def test_a_lead_counts_from_the_lower_end_of_its_interval(low, margin, verdict):
     gate = judge_lead("champion", "the champion", ours=0.25, theirs=0.2, low=low, margin=margin)
     assert (gate.name, gate.verdict, gate.bound) == ("champion", verdict, pytest.approx(margin * 0.2))
     assert "NDCG@10 0.2500 against 0.2000 of the champion" in gate.reason
+
+
+@pytest.mark.parametrize(
+    ("high", "margin", "verdict"),
+    [
+        (0.001, 0.0, "passed"),
+        (0.0, 0.0, "passed"),  # an equal method is no worse
+        (-0.001, 0.0, "failed"),
+        (-0.001, -0.01, "passed"),  # at most one hundredth worse
+        (0.001, 0.01, "failed"),
+        (math.nan, 0.0, "failed"),
+    ],
+)
+def test_a_simple_method_should_be_no_worse_than_another(high, margin, verdict):
+    gate = judge_no_worse("baseline EASE", "EASE", ours=0.19, theirs=0.2, high=high, margin=margin)
+    assert (gate.name, gate.verdict, gate.bound) == ("baseline EASE", verdict, pytest.approx(margin * 0.2))
+    assert "NDCG@10 0.1900 against 0.2000 of EASE, both simple" in gate.reason
 
 
 @pytest.mark.parametrize(("p95", "verdict"), [(50.0, "passed"), (50.1, "failed"), (math.nan, "failed")])

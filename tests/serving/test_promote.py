@@ -123,7 +123,7 @@ def test_first_a_better_one_then_a_worse_one_then_back(command):
     gates = {gate["name"]: gate for gate in report["gates"]}
     assert list(gates)[:5] == ["bundle", "reload", "example", "data", "champion"] and list(gates)[-1] == "latency"
     assert gates["champion"]["reason"] == "there is no champion yet"
-    assert sum(name.startswith("baseline ") for name in gates) == 7
+    assert sum(name.startswith("baseline ") for name in gates) == 10
     assert tags("1")["previous_champion"] == "none" and tags("1")["promoted_at"]
     assert "passed the gate (no champion yet)" in printed and f"models:/{NAME}@champion" in printed
 

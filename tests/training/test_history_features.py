@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from training.evaluation.purchases import Purchases, history_before
+from training.history_examples import earlier_history
 from training.models.history_features import feature_graph
 from training.models.history_tables import history_tables
 from training.models.rank_session import cpu_session
@@ -158,3 +160,14 @@ def test_groups_are_as_many_as_the_tables_have():
 def test_groups_that_do_not_fit_are_refused(codes):
     with pytest.raises(ValueError, match="one whole number for each of 4 items"):
         history_tables(small_history(), {"kind": codes}, 10.0, 3)
+
+
+def test_a_basket_that_begins_before_a_moment_and_ends_after_it_counts_as_a_whole():
+    tables = []
+    for seconds in (-5, 5):  # the first shopper's item 1, after the basket's other line
+        times = [100 * DAY - 9, 100 * DAY + seconds, 90 * DAY, 91 * DAY]
+        purchases = Purchases.of([0, 0, 1, 1], [2, 1, 1, 2], times, [1, 1, 2, 3])
+        known = earlier_history(history_before(purchases, 121 * DAY, 1), 100 * DAY)
+        tables.append(history_tables(known, {"kind": np.array([0, 1])}, 10.0, 1))
+    assert_allclose(tables[0].item, tables[1].item, atol=1e-3)
+    assert_allclose(tables[0].gap, tables[1].gap, atol=1e-3)

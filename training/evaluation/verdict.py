@@ -24,6 +24,9 @@ SIMPLICITY: Final = (
     "EASE, log counts",
     "TIFU-kNN",
 )
+# Kinds of rankers that are learned; blends of theirs are, too. All others are simple.
+LEARNED_KINDS: Final = frozenset({"sli_rec", "candidate_history"})
+_PLAIN: Final = frozenset({"popularity", "own_frequency", "ease"})  # whose scores a bundle's blend adds up as they are
 RULE: Final = (
     "a learned model is deployed only if the 95 % paired-bootstrap interval of its lead over the best simple method is "
     "above 0; otherwise the simplest method within noise of the best is"
@@ -41,6 +44,33 @@ class Deployment:
 
     kind: str
     settings: Mapping[str, Any]
+
+    @property
+    def parts(self) -> Sequence[Mapping[str, Any]]:
+        """Kind, settings and weight of each part of a blend; empty otherwise."""
+        return cast(Sequence[Mapping[str, Any]], self.settings.get("parts") or ())
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it is, or blends, a learned model."""
+        return bool({self.kind, *(part["kind"] for part in self.parts)} & LEARNED_KINDS)
+
+    @property
+    def method(self) -> tuple[Any, ...]:
+        """What it is, whatever its settings were tuned to; equal for two of one method."""
+        of = self.settings
+        match self.kind:
+            case "popularity":
+                return self.kind, of.get("days") is None
+            case "own_frequency":
+                return self.kind, of.get("half_life") is None, of.get("half_life_days") is None
+            case "ease":
+                return self.kind, of.get("values", "binary")
+            case "blend":
+                each = sorted(repr(Deployment(part["kind"], part.get("settings") or {}).method) for part in self.parts)
+                return self.kind, bool(of.get("standardise", False)), *each
+            case _:
+                return (self.kind,)
 
 
 def deployment_of(name: str, settings: Mapping[str, Any]) -> Deployment | None:
@@ -61,7 +91,9 @@ def deployment_of(name: str, settings: Mapping[str, Any]) -> Deployment | None:
             return Deployment("own_frequency", {"half_life": settings.get("half_life")})
         case "EASE" | "EASE, log counts":
             strength = settings.get("lambda", settings.get("regularization"))
-            return Deployment("ease", {"regularization": strength, "values": settings.get("values", "binary")})
+            chosen = {} if strength is None else {"regularization": strength}
+            values = "binary" if name == "EASE" else "log"
+            return Deployment("ease", {**chosen, "values": values})
         case "SLi-Rec":
             return Deployment("sli_rec", {})
         case "candidate history":
@@ -75,7 +107,7 @@ def _blend(settings: Mapping[str, Any]) -> Deployment | None:
     for part, weight in zip(settings["parts"], settings["weights"], strict=True):
         ((name, of_part),) = cast(Mapping[str, Mapping[str, Any]], part).items()
         found = deployment_of(name, of_part)
-        if found is None:
+        if found is None or found.kind not in _PLAIN:
             return None
         parts.append({"kind": found.kind, "settings": dict(found.settings), "weight": weight})
     return Deployment("blend", {"parts": parts})

@@ -83,7 +83,8 @@ class _Pairs:
     def of(cls, history: History) -> "_Pairs":
         rows = history.firsts
         user, item = history.user[rows], history.item[rows]
-        age = (history.before - history.time[rows]) / SECONDS_PER_DAY
+        # A basket that begins before an earlier moment counts as a whole, lines of after it too.
+        age = np.maximum(history.before - history.time[rows], 0) / SECONDS_PER_DAY
         keys, pair = np.unique(user * history.num_items + item, return_inverse=True)
         first, last = np.zeros(len(keys)), np.full(len(keys), np.inf)
         np.maximum.at(first, pair, age)
