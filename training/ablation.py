@@ -215,7 +215,7 @@ def table(lines: Sequence[Line], metric: str, rng: np.random.Generator) -> list[
 
 def markdown(title: str, notes: Sequence[str], metric: str, documents: Sequence[Mapping[str, Any]]) -> str:
     """Returns a section with the table."""
-    lines = [f"## {title}", "", *notes, ""]
+    lines = [f"## {title}", "", *(f"- {note}" for note in notes), ""]
     lines.append(f"| | {metric} [95 %] | lead over the first row [95 %] | by seed | examples/s | seconds of training |")
     lines.append("|---|---|---|---|---|---|")
     for each in documents:

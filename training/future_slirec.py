@@ -170,7 +170,7 @@ class FutureSliRec:
             f"{section}.{name}": value
             for section, values in self.config.model_dump(mode="json").items()
             for name, value in values.items()
-            if value != plain[section][name]
+            if value != plain.get(section, {}).get(name, [])  # features are left out where there are none
         }
 
     def fit(self, history: History) -> "FutureSliRec":

@@ -115,6 +115,7 @@ def test_it_ranks_at_a_cut_and_the_future_changes_nothing(purchases, tmp_path):
     outcomes = evaluate_ranker(ranker.fit(cut.history), cut, np.random.default_rng(0))
     assert set(outcomes) == {"all", "new"}
     assert ranker.settings["data.same_time"] == "together"
+    assert [each["name"] for each in ranker.settings["features.user"]] == ["age", "children"]
     assert len(ranker.epochs) == 1
     scores = ranker.score(cut.users)
     assert scores.std(axis=1).min() > 0
