@@ -28,13 +28,21 @@ def write(arguments: argparse.Namespace, lines: list[Line], notes: list[str]) ->
         "notes": [*notes, budget, command],
         "lines": table(lines, METRIC, np.random.default_rng(0)),
     }
-    parts = {TITLES[name]: document["parts"][name] for name in TITLES if name in document["parts"]}
     write_json(document, path)
+    return [path, *render(document, arguments.output)]
+
+
+def render(document: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes what the JSON file holds as Markdown and as a picture, each atomically, and returns the paths."""
+    parts = {TITLES[name]: document["parts"][name] for name in TITLES if name in document["parts"]}
     sections = [markdown(title, part["notes"], METRIC, part["lines"]) for title, part in parts.items()]
-    head = "# What each choice in training is worth\n\n"
-    paths = [path, arguments.output / "ablation.md", arguments.output / "ablation.png"]
-    with atomic_path(paths[1]) as temporary:
+    head = (
+        "# What each choice in training is worth\n\nShort runs: they show the order of the choices, not what a full "
+        "training reaches. Examples/s and seconds depend on what else the machine did meanwhile.\n\n"
+    )
+    paths = [folder / "ablation.md", folder / "ablation.png"]
+    with atomic_path(paths[0]) as temporary:
         temporary.write_text(head + "\n".join(sections) + "\n![Ablation](ablation.png)\n", encoding="utf-8")
-    with atomic_path(paths[2]) as temporary:
+    with atomic_path(paths[1]) as temporary:
         plot({title: part["lines"] for title, part in parts.items()}, METRIC).savefig(temporary, format="png")
     return paths
