@@ -135,7 +135,7 @@ def log_and_register(
     bundle = open_bundle(bundle_path)
     experiment_id = prepare_tracking(config.experiment_name)
     name = registered_name(config, name)
-    logged = config.model_dump(mode="json", include=RANKING_KEYS)
+    logged = config.model_dump(mode="json", include=set(RANKING_KEYS))
     all_tags = lineage_tags(REPOSITORY, bundle, logged) | dict(tags or {})
     with _mlflow_errors(f"register {name!r}"):
         client = MlflowClient()
@@ -275,7 +275,7 @@ def _log_model(bundle: Bundle, config: ServeConfig, tags: Mapping[str, str]) -> 
         signature=signature(config, manifest.request_features),
         input_example=(dict(example["request"]), dict(example["params"])),
         pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
-        model_config=config.model_dump(include=RANKING_KEYS),
+        model_config=config.model_dump(include=set(RANKING_KEYS)),
         metadata={
             "format_version": manifest.format_version,
             "ranker": manifest.ranker.kind,

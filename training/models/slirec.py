@@ -146,7 +146,8 @@ class SliRec(keras.Model):
         mask = ops.expand_dims(ops.arange(ops.shape(items)[1], dtype="int32"), 0) < ops.expand_dims(length, 1)
         read, events = self._embed(items)  # (B, T, dim) each, (B, T, D)
         if self.event_projection is not None:
-            read = [*read, *(of_events := self.features.of_events(history))]
+            of_events = self.features.of_events(history)  # no :=, which AutoGraph cannot read
+            read = [*read, *of_events]
             events = events + self.event_projection(ops.concatenate(of_events, axis=-1))
         item = read[0] if len(read) == 1 else ops.concatenate(read, axis=-1)
         time_from_first, time_to_now = self.time_features(
