@@ -33,7 +33,10 @@ class GateConfig(BaseModel):
         "NDCG@10. Negative: how much worse a newer version may be; -10: it need not compare.",
     )
     baseline_margin: float = Field(
-        default=0.0, ge=-10, description="The same over each naive baseline, as a share of the baseline's NDCG@10."
+        default=0.0,
+        ge=-10,
+        description="The same over each naive baseline, as a share of the baseline's NDCG@10; of a simple method the "
+        "interval only has to reach it.",
     )
     confidence: float = Field(
         default=0.95, gt=0, lt=1, description="Coverage of the two-sided paired bootstrap interval of a lead."

@@ -29,7 +29,7 @@ class HistoryRankerConfig(Section):
     )
     regularization: float = Field(default=1000.0, gt=0, description="Lambda of EASE.")
     neighbours: PositiveInt = Field(default=100, description="Items whose EASE weight is kept for each item.")
-    hidden: tuple[PositiveInt, ...] = Field(default=(64, 32), description="Hidden layers of each head.")
+    hidden: tuple[PositiveInt, ...] = Field(default=(64, 32), min_length=1, description="Hidden layers of each head.")
     clip: float = Field(default=4.0, gt=0, description="Standardised features are cut off at plus and minus this.")
     epochs: PositiveInt = Field(default=4, description="Passes over the examples.")
     batch_size: PositiveInt = Field(default=32, description="Shoppers (at one moment each) in a training step.")

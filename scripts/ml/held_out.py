@@ -110,8 +110,8 @@ def held_out(
 def serve_rows(bundle: Bundle, config: ServeConfig, data: HeldOut) -> Served:
     """Asks a bundle for the first ten products of each row, one request at a time, at the time of the row.
 
-    A request carries the shopper's events before the row and no shopper id: the stored events of a bundle may include
-    the target.
+    A request carries the shopper's events before the row, as `data.dataset.same_time` means it, and no shopper id: the
+    stored events of a bundle may include the target.
 
     Args:
         bundle: What to ask.
@@ -119,6 +119,7 @@ def serve_rows(bundle: Bundle, config: ServeConfig, data: HeldOut) -> Served:
         data: Rows to ask for.
     """
     dataset, rows = data.dataset, data.rows
+    ends = dataset.history_ends(rows)
     values = dataset.vocabularies["item"].values
     common = set(values[data.sold].tolist())
     others = sum(handle not in common for handle in bundle.catalogue.row_of_handle)
@@ -128,7 +129,7 @@ def serve_rows(bundle: Bundle, config: ServeConfig, data: HeldOut) -> Served:
     answered, milliseconds = np.zeros(len(rows), np.bool_), np.zeros(len(rows))
     for warming in (True, False):
         for number, row in enumerate(rows[:_WARM_UP] if warming else rows):
-            events = slice(row - dataset.position[row], row)
+            events = slice(row - dataset.position[row], ends[number])
             handles, times = values[dataset.item[events]].tolist(), dataset.timestamp[events].tolist()
             features = request_values(dataset, int(dataset.user[row]), events)
             start = time.perf_counter()

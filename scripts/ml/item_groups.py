@@ -86,7 +86,7 @@ def _numbered(table: pl.DataFrame, handles: Any, groups: Sequence[str]) -> dict[
 
 def _values_of_products(inventory: Inventory, names: Sequence[str]) -> pl.DataFrame:
     """Returns the products with those of the attributes that any of them has, as text."""
-    columns = {ITEM: [str(product["handle"]) for product in inventory.products]}
+    columns: dict[str, list[str | None]] = {ITEM: [str(product["handle"]) for product in inventory.products]}
     for name in names:
         values = [product.get(name, product.get(_OF_INVENTORY.get(name, name))) for product in inventory.products]
         if any(value is not None for value in values):

@@ -131,6 +131,8 @@ def measure(
     """
     bundles, gates = [bundle] if rival is None else [bundle, rival], config.gate
     seen = config.recommend_seen and not config.exclude_seen
+    # As in the evaluation: all are judged by the rule for events at one second that the version was trained by.
+    dataset = dataset.viewed((bundle.manifest.config.get("data") or {}).get("same_time", dataset.same_time))
     data = held_out(dataset, bundles, recommend_seen=seen, most_rows=gates.held_out_rows, rng=rng)
     tried = [judge_data(bundle, data)]
     if tried[0].verdict == "failed":

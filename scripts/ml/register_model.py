@@ -1,11 +1,12 @@
 """Logs a model bundle in MLflow, registers it, sets its alias, and scores it from a clean process.
 
-Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--report FOLDER]
+Usage: python -m scripts.ml.register_model [BUNDLE] [--name NAME] [--alias ALIAS] [--evaluation JSON] [--report REPORT]
     [--run-id ID]
 
 The version becomes the challenger; `scripts.ml.promote` then makes it the champion if it passes the gate. `--alias`
 sets another alias, whether or not the version is better than the one that has it. The report of the evaluation
 (`scripts.ml.evaluate --report`), where there is one of the same data, is stored with the version's run under `report/`.
+For a ranker that `scripts.ml.fit_ranker` made of a temporal cut's report, name that one: `--report window_DAY.json`.
 """
 
 import argparse
@@ -27,7 +28,8 @@ DEFAULT_EVALUATION = Path("runs/evaluation/evaluation.json")
 DEFAULT_REPORT = DEFAULT_EVALUATION.parent
 DEFAULT_SUMMARY = Path("runs/registered.json")
 METHOD = "SLi-Rec"
-REPORT_FILES = ("report.md", "report.html", "report.json")
+REPORT = "report.json"
+REPORT_SUFFIXES = (".md", ".html", ".json")
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any], method: str = METHOD) -> dict[str, float]:
@@ -81,7 +83,7 @@ def register(
         metrics: Figures to link with the version.
         run_id: Training run to log into.
         tags: Tags of the version, beside those of its lineage.
-        report: Folder of the evaluation's full report, stored under `report/`; its verdict becomes tags.
+        report: The evaluation's full report, as in `report_files`, stored under `report/`; its verdict becomes tags.
 
     Returns:
         What the file holds.
@@ -95,7 +97,7 @@ def register(
     from serving.registry import log_and_register, reload_and_score, set_alias
 
     all_tags = dict(tags or {}) | ({} if report is None else report_tags(report, bundle))
-    files = [] if report is None else [report / file for file in REPORT_FILES]
+    files = [] if report is None else report_files(report)
     registered = log_and_register(
         bundle.path, config, name=name, metrics=metrics, tags=all_tags, run_id=run_id, report=files
     )
@@ -118,24 +120,48 @@ def register(
     return summary
 
 
+def report_files(report: Path) -> list[Path]:
+    """Returns the Markdown, HTML and JSON file of a report.
+
+    Args:
+        report: Folder of `scripts.ml.evaluate --report`, or the JSON file of any report, with the others beside it.
+
+    Raises:
+        OSError: One of them is missing.
+    """
+    document = report if report.suffix == REPORT_SUFFIXES[-1] else report / REPORT
+    files = [document.with_suffix(suffix) for suffix in REPORT_SUFFIXES]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} does not exist; write it by scripts.ml.evaluate --report, or by scripts.ml.evaluate_future"
+            )
+    return files
+
+
 def report_tags(report: Path, bundle: Bundle) -> dict[str, str]:
     """Returns the tags that say what the evaluation's report would deploy.
 
     Args:
-        report: Folder with the files of `scripts.ml.evaluate --report`.
+        report: As in `report_files`.
         bundle: The bundle to register.
 
     Raises:
         OSError: A file is missing.
-        ValueError: It has no verdict, or is not of the test split of the data that the bundle was trained on.
+        ValueError: It has no verdict; or is neither of the test split of the data that the bundle was trained on, nor
+            of a temporal cut with a verdict for such a ranker.
     """
-    for file in REPORT_FILES:
-        if not (report / file).is_file():
-            raise FileNotFoundError(f"{report / file} does not exist; write it by scripts.ml.evaluate --report")
-    verdict = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    document = report_files(report)[-1]
+    verdict = json.loads(document.read_text(encoding="utf-8"))
     if missing := [key for key in ("deploy", "kind", "lead", "rule") if key not in verdict]:
-        raise ValueError(f"{report / 'report.json'} should hold a verdict. Missing: {missing}")
-    if (verdict.get("split"), verdict.get("data_fingerprint")) != ("test", bundle.manifest.data_fingerprint):
+        raise ValueError(f"{document} should hold a verdict. Missing: {missing}")
+    kind = bundle.manifest.ranker.kind
+    if "before" in verdict:  # a bundle is fitted on what came after the cut, too: no fingerprint can be equal
+        if verdict["kind"] != kind:
+            raise ValueError(
+                f"{document} should be a report that deploys the bundle's {kind}. Received: {verdict['kind']}"
+            )
+    elif (verdict.get("split"), verdict.get("data_fingerprint")) != ("test", bundle.manifest.data_fingerprint):
         raise ValueError(
             f"{report} should be a report of the test split of the data that the bundle was trained on; evaluate again"
         )
@@ -153,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alias", help="registry alias to set (else the configuration's gate.challenger_alias)")
     parser.add_argument("--evaluation", type=Path, help=f"evaluation report (default {DEFAULT_EVALUATION} if present)")
     parser.add_argument("--method", help=f"its name in the report (default: {METHOD}, for a bundle of it)")
-    parser.add_argument("--report", type=Path, help=f"folder of the full report (default {DEFAULT_REPORT} if there)")
+    parser.add_argument("--report", type=Path, help=f"full report, folder or JSON (default {DEFAULT_REPORT} if there)")
     parser.add_argument("--run-id", help="training run to log into (default: from run.json beside the bundle)")
     parser.add_argument("--summary", type=Path, default=DEFAULT_SUMMARY, help="where the result is noted")
     arguments = parser.parse_args(argv)
@@ -202,7 +228,7 @@ def _metrics(path: Path | None, bundle: Bundle, method: str | None) -> dict[str,
 
 def found_report(bundle: Bundle, folder: Path = DEFAULT_REPORT) -> Path | None:
     """Returns the folder if it has a report of the bundle's data; None if it has none, or (said on stderr) another."""
-    if not (folder / "report.json").exists():
+    if not (folder / REPORT).exists():
         return None
     try:
         report_tags(folder, bundle)

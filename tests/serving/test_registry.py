@@ -262,6 +262,13 @@ def test_command_line_registers_and_reloads_without_tensorflow(
     assert "should be a report of the test split of the data" in capsys.readouterr().err
     assert register_model.found_report(open_bundle(bundle), store / "full") is None
     assert register_model.found_report(open_bundle(bundle), store) is None
+    cut = {**verdict, "before": "2017-10-02T00:00:00+00:00"}
+    for name, text in (("w.md", ""), ("w.html", ""), ("w.json", json.dumps({**cut, "kind": "sli_rec"}))):
+        (store / name).write_text(text)
+    assert register_model.report_tags(store / "w.json", open_bundle(bundle))["verdict_kind"] == "sli_rec"
+    (store / "w.json").write_text(json.dumps({**cut, "kind": "ease"}))
+    with pytest.raises(ValueError, match="deploys the bundle's sli_rec"):
+        register_model.report_tags(store / "w.json", open_bundle(bundle))
 
 
 @pytest.mark.parametrize(

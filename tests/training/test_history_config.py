@@ -13,7 +13,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path):
     assert (config.days, config.hidden, config.seeds) == (14, (16,), 3)
 
 
-@pytest.mark.parametrize("text", ["half_life: 3", "seeds: 0", "[", "days: soon"])
+@pytest.mark.parametrize("text", ["half_life: 3", "seeds: 0", "[", "days: soon", "hidden: []"])
 def test_a_file_that_does_not_fit_is_refused(tmp_path, text):
     path = tmp_path / "ranker.yaml"
     path.write_text(text)

@@ -211,7 +211,7 @@ def evaluate_full_ranking(
     return Evaluation(ranker.name, f"seen_{seen}", full_ranking_metrics(ranks, ks), ranks, rows)
 
 
-def _sampled_scores(dataset: EncodedSequences, candidates: NDArray[Any], scores: FloatArray) -> FloatArray:
+def _sampled_scores(candidates: NDArray[Any], scores: FloatArray) -> FloatArray:
     chosen = np.take_along_axis(scores, candidates, axis=1).astype(np.float64)
     return np.where(candidates == 0, -np.inf, chosen)
 
@@ -240,7 +240,7 @@ def evaluate_sampled(
     candidates = sampled_candidates(dataset, split)
     index = np.arange(len(rows), dtype=np.int64)
     parts = [
-        _sampled_scores(dataset, candidates[part], checked_scores(ranker, dataset, rows[part]))
+        _sampled_scores(candidates[part], checked_scores(ranker, dataset, rows[part]))
         for part in _batches(index, batch_size, ranker.name, progress)
     ]
     return _sampled_evaluation(ranker, rows, np.concatenate([np.zeros((0, candidates.shape[1])), *parts]))
@@ -291,7 +291,7 @@ def evaluate_ranker(
         scores = checked_scores(ranker, dataset, rows[part])
         for seen, mask in kept.items():
             parts[seen].append(_rank_full(dataset, rows[part][mask[part]], scores[mask[part]], seen))
-        sampled.append(_sampled_scores(dataset, candidates[part], scores))
+        sampled.append(_sampled_scores(candidates[part], scores))
     result: dict[str, Evaluation] = {}
     for seen, mask in kept.items():
         ranks = _join(parts[seen])
