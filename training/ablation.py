@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from training.config import ConfigError, Section, TrainingConfig
 from training.data.batches import training_batches
 from training.data.sequences import EncodedSequences
 from training.evaluation.bootstrap import interval
+from training.feature_config import OWNERS, Feature, FeaturesConfig, Owner
 from training.plot_style import BLUE, GREY, INK, new_figure, set_titles
 from training.trainer import Trainer
 
@@ -32,8 +33,8 @@ class Row(Section):
 
     name: str = Field(min_length=1, description="Name in the table.")
     config: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Changes to the base configuration.")
-    dataset: Path | None = Field(default=None, description="Encoded sequences instead of the given ones.")
     only: Part | None = Field(default=None, description="The only part that the row belongs to.")
+    blend: bool = Field(default=False, description="Whether to show it blended with own frequency, too (retail).")
 
 
 class Rows(Section):
@@ -63,6 +64,25 @@ def with_budget(config: TrainingConfig, examples: int, epochs: int, seed: int) -
     """Returns the configuration with this many examples of training, spread evenly over the epochs, and a seed."""
     each = max(1, examples // epochs)
     return config.replaced(train={"epoch_examples": each, "epochs": epochs, "EARLY_STOP": 0, "seed": seed})
+
+
+def every_feature(configs: Iterable[TrainingConfig]) -> FeaturesConfig:
+    """Returns the features that any of the configurations names, which one data set can be encoded with for all.
+
+    Raises:
+        ConfigError: Two of them mean different things by one name.
+    """
+    found: dict[Owner, dict[str, Feature]] = {owner: {} for owner in OWNERS}
+    for config in configs:
+        for owner in OWNERS:
+            for feature in config.features.of(owner):
+                known = found[owner].setdefault(feature.name, feature)
+                if known.model_copy(update={"dim": feature.dim}) != feature:
+                    raise ConfigError(
+                        f"The {owner} feature {feature.name!r} should be the same in all rows, but for its `dim`. "
+                        f"Received: {known} and {feature}"
+                    )
+    return FeaturesConfig(**{owner: tuple(each.values()) for owner, each in found.items()})
 
 
 def with_fewer_held_out(dataset: EncodedSequences, shoppers: int, rng: np.random.Generator) -> EncodedSequences:
@@ -152,7 +172,7 @@ class Line:
         name: Row, or baseline.
         values: (N,) metric of each shopper, the mean over seeds.
         seeds: Mean over shoppers for each seed; empty for a baseline.
-        seconds: Training and ranking, all seeds.
+        seconds: Of training, all seeds.
         examples_per_second: In training, the mean over epochs and seeds; None for a baseline.
     """
 
@@ -195,8 +215,8 @@ def table(lines: Sequence[Line], metric: str, rng: np.random.Generator) -> list[
 
 def markdown(title: str, notes: Sequence[str], metric: str, documents: Sequence[Mapping[str, Any]]) -> str:
     """Returns a section with the table."""
-    lines = [f"## {title}", "", *notes, ""]
-    lines.append(f"| | {metric} [95 %] | lead over the first row [95 %] | by seed | examples/s | seconds |")
+    lines = [f"## {title}", "", *(f"- {note}" for note in notes), ""]
+    lines.append(f"| | {metric} [95 %] | lead over the first row [95 %] | by seed | examples/s | seconds of training |")
     lines.append("|---|---|---|---|---|---|")
     for each in documents:
         lead = each["lead"]

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.config import TrainingConfig
-from training.data.columns import CATEGORY_ID, ITEM_ID, USER_ID
+from training.data.columns import CATEGORY_ID, ITEM_ID, SPLIT, TIMESTAMP, USER_ID
 from training.data.negatives import sample_offline_negatives
 from training.data.sequences import EncodedSequences
 from training.data.vocabulary import Vocabulary
 from training.evaluation.metrics import FloatArray
 from training.evaluation.purchases import History, IntArray
+from training.feature_config import FeaturesConfig
+from training.future_features import NO_TABLES, FutureTables, encode_tables
 from training.models.ranker import SliRecRanker
 from training.trainer import EpochReport, train
 
@@ -31,6 +34,8 @@ def encode_history(
     *,
     valid_rows: int = VALID_ROWS,
     num_negatives: int = 4,
+    features: FeaturesConfig | None = None,
+    tables: FutureTables = NO_TABLES,
     rng: np.random.Generator,
 ) -> EncodedSequences:
     """Encodes what is known before a cut.
@@ -45,10 +50,13 @@ def encode_history(
             share one category.
         valid_rows: About how many purchases to hold out.
         num_negatives: Sampled negatives of a validation row.
+        features: Custom features; of events only hour and weekday.
+        tables: Where the values of the others come from.
         rng: Source of the shoppers held out and of the negatives.
 
     Raises:
-        ValueError: If `item_category` is too short for the items.
+        ValueError: If `item_category` or a table is too short for the items or shoppers.
+        FeatureError: If the tables lack a feature.
     """
     if item_category is not None and len(item_category) <= int(history.item_ids.max()):
         raise ValueError(
@@ -73,7 +81,10 @@ def encode_history(
         ITEM_ID: (history.item_ids, item),
     }
     columns[CATEGORY_ID] = (category_ids, category_of[item])
-    digest = hashlib.sha256(b"".join(part.tobytes() for part in (user, item, time, split, category_of)))
+    rows = pa.table({USER_ID: user + 1, ITEM_ID: item, TIMESTAMP: time, SPLIT: split})
+    encoded = encode_tables(features or FeaturesConfig(), tables, history, rows)
+    parts = (user, item, time, split, category_of, *(each.ids for each in encoded.all))
+    digest = hashlib.sha256(b"".join(part.tobytes() for part in parts))
     dataset = EncodedSequences(
         user=(user + 1).astype(np.int32),
         item=item.astype(np.int32),
@@ -85,6 +96,7 @@ def encode_history(
         item_category=category_of,
         negatives={},
         metadata={"fingerprint": digest.hexdigest()},
+        features=encoded,
     )
     drawn = sample_offline_negatives(dataset, dataset.rows("valid"), num_negatives, rng)
     unused = np.zeros((len(dataset.rows("test")), 0), np.int32)
@@ -126,6 +138,8 @@ class FutureSliRec:
         item_category: See `encode_history`.
         name: Name in tables.
         progress: Whether to show progress bars.
+        tables: Where the values of the configuration's features come from.
+        valid_rows: See `encode_history`.
     """
 
     def __init__(
@@ -135,6 +149,8 @@ class FutureSliRec:
         item_category: IntArray | None = None,
         name: str = "SLi-Rec",
         progress: bool = True,
+        tables: FutureTables = NO_TABLES,
+        valid_rows: int = VALID_ROWS,
     ):
         self.name = name
         self.config = config
@@ -142,6 +158,8 @@ class FutureSliRec:
         self._folder = run_folder
         self._item_category = item_category
         self._progress = progress
+        self._tables = tables
+        self._valid_rows = valid_rows
         self._history: History | None = None
 
     @property
@@ -152,14 +170,21 @@ class FutureSliRec:
             f"{section}.{name}": value
             for section, values in self.config.model_dump(mode="json").items()
             for name, value in values.items()
-            if value != plain[section][name]
+            if value != plain.get(section, {}).get(name, [])  # features are left out where there are none
         }
 
     def fit(self, history: History) -> "FutureSliRec":
         """Trains on the history and returns itself; `epochs` has the reports."""
         if self._history is not history:
             rng = np.random.default_rng(self.config.train.seed)
-            encoded = encode_history(history, self._item_category, rng=rng)
+            encoded = encode_history(
+                history,
+                self._item_category,
+                valid_rows=self._valid_rows,
+                features=self.config.features,
+                tables=self._tables,
+                rng=rng,
+            )
             result = train(encoded, self.config, self._folder / str(history.before), progress=self._progress)
             self.epochs = result.history
             self._dataset = encoded.viewed(self.config.data.same_time)

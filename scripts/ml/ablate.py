@@ -1,71 +1,87 @@
-"""Shows side by side what each loss and each further choice in training is worth.
+"""Shows side by side what features, each loss and each further choice in training are worth.
 
-Synthetic data, leave-last-out: python -m scripts.ml.ablate synthetic data/dataset --examples 200000
-Real purchases, a temporal cut:  python -m scripts.ml.ablate retail INTERACTIONS --before 2017-10-02 --examples 200000
-Each part replaces its own section of docs/ablation.md, .json and .png. An interrupted call goes on where it was.
+Synthetic data, leave-last-out:
+    python -m scripts.ml.ablate synthetic data/interactions.tsv --inventory training/inventory.pkl
+Real purchases, a temporal cut, with the table of items that their features come from:
+    python -m scripts.ml.import_completejourney data/cj.parquet data/cj_items.json --before 2017-10-02
+    python -m scripts.ml.ablate retail data/cj.parquet --before 2017-10-02 --basket basket --items data/cj_items.json
+
+Interactions of the first part are encoded once, with the features of all rows; a row trains with its own. A folder that
+is encoded already (with all of these features) will do instead. Each part replaces its own section of docs/ablation.md,
+.json and .png. It is written after every row, and an interrupted call goes on where it was.
 """
 
 import argparse
-import json
 import logging
 import re
+import shlex
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from datetime import time as midnight
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from tqdm import tqdm
 
+from scripts.ml.ablate_page import METRIC, TITLES, write
+from scripts.ml.ablate_retail import Kept, categories_of, equal_blend, read_feature_tables
 from scripts.ml.evaluate_future import read_purchases
+from scripts.ml.item_groups import DEFAULT_GROUPS, read_groups
 from training.ablation import (
     DEFAULT_ROWS,
     Costs,
     Line,
     Row,
+    every_feature,
     load_rows,
-    markdown,
     measure_costs,
-    plot,
-    table,
     with_budget,
     with_fewer_held_out,
 )
 from training.config import DEFAULT_CONFIG, ConfigError, TrainingConfig, load_config
-from training.data.columns import CATEGORY, ITEM
 from training.data.interactions import read_interactions
-from training.data.sequences import EncodedSequences, load_dataset
+from training.data.inventory import load_inventory
+from training.data.sequences import EncodedSequences, build_dataset, load_dataset
 from training.evaluation.baselines import OwnFrequency, Popularity, popularity_share
 from training.evaluation.future import FutureCut, evaluate_ranker, temporal_cut
 from training.evaluation.future_rankers import OwnFrequency as OwnFrequencyBefore
 from training.evaluation.future_rankers import Popularity as PopularityBefore
 from training.evaluation.protocol import Ranker, primary_metric, rank_rows
 from training.evaluation.purchases import MIN_PURCHASES
-from training.files import atomic_path, write_json
+from training.files import atomic_path
 from training.future_slirec import VALID_ROWS, FutureSliRec, encode_history
+from training.history_config import HistoryRankerConfig, load_history_config
+from training.history_future import CandidateHistory
 from training.losses import check_memory
-from training.models.ranker import SliRecRanker
+from training.models.ranker import BEST, SliRecRanker
 from training.trainer import train
 
-METRIC = "NDCG@10"
 HALF_LIFE = 20.0  # baskets, of own frequency
-TITLES = {"synthetic": "Synthetic data, last product left out", "retail": "Complete Journey, products of 21 days"}
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Returns the command line's arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=tuple(TITLES), help="which of the two tables")
-    parser.add_argument("data", type=Path, help="encoded sequences (synthetic) or interactions with baskets (retail)")
+    parser.add_argument("data", type=Path, help="interactions, or encoded sequences (synthetic)")
+    parser.add_argument("--inventory", type=Path, help="snapshot with the items' features (synthetic)")
+    parser.add_argument("--items", type=Path, help="snapshot or Parquet with the items' features and groups (retail)")
     parser.add_argument("--examples", type=int, default=200_000, help="training examples of each run")
     parser.add_argument("--epochs", type=int, default=4, help="parts of a run between validations")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each row, seeds 1, 2, ...")
-    parser.add_argument("--shoppers", type=int, default=1000, help="shoppers of validation and test (synthetic)")
+    parser.add_argument("--shoppers", type=int, default=1000, help="shoppers to rank for, drawn at random")
     parser.add_argument("--before", type=date.fromisoformat, help="the cut, a day at 00:00 UTC (retail)")
+    parser.add_argument("--valid-rows", type=int, default=VALID_ROWS, help="purchases of validation (retail)")
+    parser.add_argument(
+        "--groups", nargs="*", default=list(DEFAULT_GROUPS), help="of items, for the candidate-history ranker (retail)"
+    )
+    parser.add_argument("--ranker-config", type=Path, help="YAML of the candidate-history ranker's settings (retail)")
+    parser.add_argument(
+        "--candidate-history", action="store_true", help="add the candidate-history ranker, which takes long (retail)"
+    )
     parser.add_argument("--basket", help="column of the basket (retail; default: a shopper's lines at one time)")
     parser.add_argument(
         "--min-purchases", type=int, default=MIN_PURCHASES, help="an item needs before the cut (retail)"
@@ -74,7 +90,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="what the rows change")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablate"), help="folder of the runs")
     parser.add_argument("--output", type=Path, default=Path("docs"), help="folder of ablation.md, .json and .png")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.command = shlex.join(sys.argv[1:] if argv is None else argv)
+    return arguments
 
 
 class Ablation:
@@ -94,6 +112,7 @@ class Ablation:
         base = load_config(arguments.config)
         # Rows that contradict themselves show now, not after the runs before them.
         self.configs = {row.name: base.replaced(**row.config) for row in self.rows}
+        self.features = every_feature(self.configs.values())
 
     def budgeted(self, row: Row, seed: int) -> TrainingConfig:
         """Returns the configuration of one run."""
@@ -129,34 +148,74 @@ class Ablation:
         budget = f"{self.arguments.examples}x{self.arguments.epochs}x{self.arguments.shoppers}"
         return self.arguments.runs / self.arguments.part / f"{budget}-{stem}-{seed}"
 
-    def lines(self, run: Any) -> list[Line]:
-        """Trains every row with every seed; `run(row, config, folder)` returns values and epochs."""
+    def write(self, run: Any, notes: Sequence[str], others: Any) -> None:
+        """Trains every row with every seed and writes the page after each.
+
+        Args:
+            run: Takes a row, its configuration and its folder; returns values by name, the row's own first, and the
+                reports of the epochs.
+            notes: Of the part.
+            others: Returns the lines that are not trained.
+        """
         lines: list[Line] = []
-        bar = tqdm(total=len(self.rows) * self.arguments.seeds, desc="runs", unit="run")
-        with bar:
-            for row in self.rows:
-                start, values, epochs = time.perf_counter(), [], []
+        further: dict[str, list[Any]] = {}  # of blends
+        shown = others()
+        with tqdm(total=len(self.rows) * self.arguments.seeds, desc="runs", unit="run") as bar:
+            for number, row in enumerate(self.rows, start=1):
+                values, epochs = [], []
                 for seed in range(1, self.arguments.seeds + 1):
                     bar.set_postfix_str(row.name)
                     found, reports = run(row, self.budgeted(row, seed), self.folder(row, seed))
-                    values.append(found)
+                    values.append(found.pop(row.name))
+                    for name, each in found.items():
+                        further.setdefault(name, []).append(each)
                     epochs += reports
                     bar.update()
                 rate = float(np.mean([report["examples_per_second"] for report in epochs]))
-                seconds = time.perf_counter() - start
+                seconds = sum(report["seconds"] for report in epochs)
                 means = [float(each.mean()) for each in values]
                 lines.append(Line(row.name, np.mean(values, axis=0), means, seconds, rate))
-        return lines
+                bar.write(f"{row.name}: {METRIC} {np.mean(means):.4f} after {seconds:.0f} s of training")
+                blends = [Line(name, np.mean(each, axis=0)) for name, each in further.items()]
+                missing = [each.name for each in self.rows[number:]]
+                open_ = [f"Not trained yet: {'; '.join(missing)}."] if missing else []
+                paths = write(self.arguments, [*lines, *blends, *shown], [*notes, *open_])
+        for path in paths:
+            print(f"wrote {path}")
 
 
-def synthetic(ablation: Ablation) -> tuple[list[Line], list[str]]:
-    """Leave-last-out: every row ranks all items, seen ones in, for the last event of each shopper."""
+def kept_values(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a trained run's values by name: those beside the run, or new ones, which are put there.
+
+    Ranking a large catalogue takes longer than a short training; a run that was continued is ranked again.
+    """
+    path = folder / "values.npz"
+    trained = max(each.stat().st_mtime for each in folder.rglob(f"{BEST}*"))
+    if not path.is_file() or path.stat().st_mtime < trained:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **make())
+    with np.load(path) as found:
+        return dict(found)
+
+
+def encoded(ablation: Ablation) -> EncodedSequences:
+    """Returns the encoded sequences, of interactions with every row's features and in a folder beside the runs."""
     arguments = ablation.arguments
+    if not arguments.data.is_file():
+        return load_dataset(arguments.data)
+    inventory = load_inventory(arguments.inventory) if arguments.inventory else None
+    return build_dataset(
+        read_interactions(arguments.data, features=ablation.features),
+        arguments.runs / "dataset",
+        catalogue=inventory.handles if inventory else None,
+        features=ablation.features,
+        products=inventory.products if inventory else None,
+    )
 
-    def load(path: Path) -> EncodedSequences:
-        return with_fewer_held_out(load_dataset(path), arguments.shoppers, np.random.default_rng(0))
 
-    dataset = load(arguments.data)
+def synthetic(ablation: Ablation) -> None:
+    """Leave-last-out: every row ranks all items, seen ones in, for the last event of each shopper."""
+    dataset = with_fewer_held_out(encoded(ablation), ablation.arguments.shoppers, np.random.default_rng(0))
     valid, rows = dataset.rows("valid"), dataset.rows("test")
     ablation.announce(dataset, len(valid), len(rows))
 
@@ -164,87 +223,73 @@ def synthetic(ablation: Ablation) -> tuple[list[Line], list[str]]:
         return primary_metric(rank_rows(ranker, view, rows, seen="in"))
 
     def run(row: Row, config: TrainingConfig, folder: Path) -> Any:
-        data = dataset if row.dataset is None else load(row.dataset)
-        if not np.array_equal(data.rows("test"), rows) or not np.array_equal(data.item[rows], dataset.item[rows]):
-            raise ValueError(f"`dataset` of {row.name!r} should hold the same interactions as {arguments.data}")
-        result = train(data, config, folder, progress=False)
+        result = train(dataset, config, folder, progress=False)
         ranker = SliRecRanker(result.model, config.data.max_seq_length, row.name)
-        return values_of(ranker, data.viewed(config.data.same_time)), result.history
+        view = replace(dataset, features=dataset.features.chosen(config.features))
+        view = view.viewed(config.data.same_time)
+        return kept_values(folder, lambda: {row.name: values_of(ranker, view)}), result.history
 
-    lines = ablation.lines(run)
-    share = popularity_share(dataset)
-    lines += [Line(each.name, values_of(each, dataset)) for each in (OwnFrequency(share), Popularity(share))]
-    notes = f"{len(rows):,} shoppers, {dataset.num_items - 1:,} products, full ranking, products seen before allowed."
-    return lines, [notes]
+    def others() -> list[Line]:
+        share = popularity_share(dataset)
+        return [Line(each.name, values_of(each, dataset)) for each in (OwnFrequency(share), Popularity(share))]
 
-
-def categories_of(path: Path) -> np.ndarray:
-    """Returns the number of each item's category, items by the alphabet as `read_purchases` numbers them."""
-    table_ = read_interactions(path).select(pl.col(ITEM).cast(pl.String), pl.col(CATEGORY).cast(pl.String)).collect()
-    by_item = table_.group_by(ITEM).agg(pl.col(CATEGORY).min())
-    items, names = by_item[ITEM].to_numpy().astype(np.str_), by_item[CATEGORY].fill_null("").to_numpy().astype(np.str_)
-    return np.unique(names[np.argsort(items)], return_inverse=True)[1]
+    note = f"{len(rows):,} shoppers, {dataset.num_items - 1:,} products, full ranking, products seen before allowed."
+    ablation.write(run, [note], others)
 
 
-def retail(ablation: Ablation) -> tuple[list[Line], list[str]]:
-    """A temporal cut: every row ranks all items for everyone who buys in the window after it."""
+def retail(ablation: Ablation) -> None:
+    """A temporal cut: every row ranks all items for shoppers who buy in the window after it."""
     arguments = ablation.arguments
     if arguments.before is None:
         raise ValueError("`--before` should name the day of the cut. Received: none")
     purchases, categories = read_purchases(arguments.data, arguments.basket), categories_of(arguments.data)
     before = int(datetime.combine(arguments.before, midnight(), UTC).timestamp())
+    tables = read_feature_tables(arguments.data, arguments.items, ablation.features, before)
     cut: FutureCut = temporal_cut(purchases, before, min_purchases=arguments.min_purchases)
-    dataset = encode_history(cut.history, categories, rng=np.random.default_rng(0))
-    ablation.announce(dataset, VALID_ROWS, len(cut.users))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(cut.users))[: arguments.shoppers])
+    cut = replace(cut, users=cut.users[drawn], targets=cut.targets[drawn])
+    first = ablation.configs[ablation.rows[0].name].features
+    rng = np.random.default_rng(0)
+    dataset = encode_history(
+        cut.history, categories, valid_rows=arguments.valid_rows, features=first, tables=tables, rng=rng
+    )
+    ablation.announce(dataset, arguments.valid_rows, len(cut.users))
+    own = Kept.of(OwnFrequencyBefore(half_life=HALF_LIFE).fit(cut.history), cut.users)
 
     def values_of(ranker: Any) -> Any:
         outcome = evaluate_ranker(ranker.fit(cut.history), cut, np.random.default_rng(0), views=("all",))
         return outcome["all"].values[METRIC]
 
     def run(row: Row, config: TrainingConfig, folder: Path) -> Any:
-        if row.dataset is not None:
-            raise ConfigError(f"`dataset` belongs to the part synthetic. Received: one in {row.name!r}")
-        ranker = FutureSliRec(config, folder, categories, row.name, progress=False)
-        return values_of(ranker), ranker.epochs
+        ranker = FutureSliRec(config, folder, categories, row.name, False, tables, arguments.valid_rows)
+        ranker.fit(cut.history)
 
-    lines = ablation.lines(run)
-    for ranker in (OwnFrequencyBefore(half_life=HALF_LIFE), PopularityBefore()):
-        lines.append(Line(ranker.name, values_of(ranker)))
+        def values() -> dict[str, Any]:
+            kept = Kept.of(ranker, cut.users)
+            blends = [equal_blend([kept, part]) for part in (own, *candidates)] if row.blend else []
+            return {row.name: values_of(kept)} | {f"Blend: {each.name}": values_of(each) for each in blends}
+
+        return kept_values(folder, values), ranker.epochs
+
+    candidates: list[Kept] = []
+    if arguments.candidate_history:
+        settings = load_history_config(arguments.ranker_config) if arguments.ranker_config else HistoryRankerConfig()
+        groups = read_groups(arguments.data, arguments.groups, arguments.items)
+        fitted = CandidateHistory(groups, settings.model_copy(update={"days": cut.days})).fit(cut.history)
+        candidates = [Kept.of(fitted, cut.users)]
+
+    def others() -> list[Line]:
+        return [Line(each.name, values_of(each)) for each in (own, *candidates, PopularityBefore())]
+
     events = int((dataset.split == 0).sum())
-    notes = (
+    notes = [
         f"Learned before {arguments.before}, {cut.days} days after it ranked: {len(cut.users):,} shoppers, "
         f"{cut.history.num_items:,} products, already bought ones allowed. An epoch over all {events:,} events would "
-        f"be {events / arguments.examples:.1f} times the examples of a run."
-    )
-    return lines, [notes]
-
-
-def write(arguments: argparse.Namespace, lines: list[Line], notes: list[str]) -> list[Path]:
-    """Replaces the part's section in the three files, each atomically, and returns the paths."""
-    path = arguments.output / "ablation.json"
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"parts": {}}
-    budget = (
-        f"Each run: {arguments.examples:,} training examples in {arguments.epochs} epochs, the best by validation; "
-        f"{arguments.seeds} seed(s). Interval and lead: paired bootstrap over shoppers."
-    )
-    command = f"`python -m scripts.ml.ablate {arguments.part} ... --examples {arguments.examples} " + (
-        f"--epochs {arguments.epochs} --seeds {arguments.seeds} --shoppers {arguments.shoppers}`"
-    )
-    document["metric"] = METRIC
-    document["parts"][arguments.part] = {
-        "notes": [*notes, budget, command],
-        "lines": table(lines, METRIC, np.random.default_rng(0)),
-    }
-    parts = {TITLES[name]: document["parts"][name] for name in TITLES if name in document["parts"]}
-    write_json(document, path)
-    sections = [markdown(title, part["notes"], METRIC, part["lines"]) for title, part in parts.items()]
-    head = "# What each choice in training is worth\n\n"
-    paths = [path, arguments.output / "ablation.md", arguments.output / "ablation.png"]
-    with atomic_path(paths[1]) as temporary:
-        temporary.write_text(head + "\n".join(sections) + "\n![Ablation](ablation.png)\n", encoding="utf-8")
-    with atomic_path(paths[2]) as temporary:
-        plot({title: part["lines"] for title, part in parts.items()}, METRIC).savefig(temporary, format="png")
-    return paths
+        f"be {events / arguments.examples:.1f} times the examples of a run.",
+        f"Own frequency: half-life {HALF_LIFE:.0f} baskets. Blends: the mean of scores standardised over the products "
+        "of a shopper, no weight chosen.",
+    ]
+    ablation.write(run, notes, others)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -255,9 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if min(arguments.examples, arguments.epochs, arguments.seeds, arguments.shoppers) < 1:
             raise ConfigError("`--examples`, `--epochs`, `--seeds` and `--shoppers` should be positive integers")
         ablation = Ablation(arguments)
-        lines, notes = (synthetic if arguments.part == "synthetic" else retail)(ablation)
-        for path in write(arguments, lines, notes):
-            print(f"wrote {path}")
+        (synthetic if arguments.part == "synthetic" else retail)(ablation)
     except (OSError, ValueError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
