@@ -84,7 +84,9 @@ class NetworkSession:
 def part_of_blend(part: Mapping[str, Any], logits: NDArray[Any]) -> NDArray[np.float32]:
     """Returns `weight * (logits - mean) / scale` of a part's document, as serving adds it up."""
     centred = logits.astype(np.float64) - part.get("mean", 0.0)
-    return (part["weight"] * centred / part.get("scale", 1.0)).astype(np.float32)
+    value = part["weight"] * centred / part.get("scale", 1.0)
+    limits = np.finfo(np.float32)
+    return np.clip(value, limits.min, limits.max).astype(np.float32)  # entry 0, no product, is the lowest there is
 
 
 def _opened(path: Path) -> Any:
