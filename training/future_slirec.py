@@ -6,6 +6,7 @@ so that the training and the ranking of `training.trainer` and `training.models.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,8 +101,7 @@ def encode_history(
     )
     drawn = sample_offline_negatives(dataset, dataset.rows("valid"), num_negatives, rng)
     unused = np.zeros((len(dataset.rows("test")), 0), np.int32)
-    object.__setattr__(dataset, "negatives", {"valid": drawn, "test": unused})
-    return dataset
+    return replace(dataset, negatives={"valid": drawn, "test": unused})
 
 
 def _splits(

@@ -110,15 +110,7 @@ def tracked_run(
     Raises:
         TrackingError: MLflow refused, or could not be reached.
     """
-    note = Path(run_folder) / RUN_FILE
-    try:
-        prepare_tracking(tracking_uri)
-        opened = _open_run(note, name)
-    except MlflowException as error:
-        raise TrackingError(f"MLflow could not open a run: {' '.join(str(error).split())}") from error
-    with opened as run:
-        run_id = str(run.info.run_id)
-        write_json({"mlflow_run_id": run_id}, note)
+    with _noted_run(run_folder, name, tracking_uri) as run:
         if not run.data.params:
             document = config.model_dump(mode="json")
             mlflow.log_params({f"{part}.{name}": v for part, values in document.items() for name, v in values.items()})
@@ -129,7 +121,7 @@ def tracked_run(
             table = pd.DataFrame([{"interactions": len(dataset.user), **sizes}], dtype="float64")
             data = from_pandas(table, name="encoded_sequences", digest=fingerprint[:36])
             mlflow.log_input(data, context="training")
-        yield Tracker(run_id)
+        yield Tracker(str(run.info.run_id))
 
 
 @contextmanager
@@ -146,17 +138,22 @@ def tracked_study(folder: str | os.PathLike[str], tracking_uri: str | None = Non
     Raises:
         TrackingError: MLflow refused, or could not be reached.
     """
+    with _noted_run(folder, "tuning", tracking_uri) as run:
+        yield Tracker(str(run.info.run_id))
+
+
+@contextmanager
+def _noted_run(folder: str | os.PathLike[str], name: str, tracking_uri: str | None) -> Generator[Any]:
+    """Opens a folder's run and notes its id there."""
     note = Path(folder) / RUN_FILE
     try:
         prepare_tracking(tracking_uri)
-        opened = _open_run(note, "tuning")
+        opened = _open_run(note, name)
     except MlflowException as error:
         raise TrackingError(f"MLflow could not open a run: {' '.join(str(error).split())}") from error
     with opened as run:
-        run_id = str(run.info.run_id)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"mlflow_run_id": run_id}, note)
-        yield Tracker(run_id)
+        write_json({"mlflow_run_id": str(run.info.run_id)}, note)
+        yield run
 
 
 def _open_run(note: Path, name: str) -> Any:
