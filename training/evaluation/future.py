@@ -21,6 +21,11 @@ View = Literal["all", "new"]
 
 TARGETS: Final[tuple[Target, ...]] = ("window", "next_basket", "next_item")
 VIEWS: Final[tuple[View, ...]] = ("all", "new")
+TARGET_TITLES: Final[Mapping[Target, str]] = {
+    "window": "all items of the next {days} days",
+    "next_basket": "the next basket within {days} days",
+    "next_item": "the next item within {days} days",
+}
 VIEW_TITLES: Final[Mapping[View, str]] = {
     "all": "items already bought allowed",
     "new": "only items new to the shopper",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.evaluation.future import (
     DAYS,
     METRICS,
     PRIMARY,
+    TARGET_TITLES,
     TIE_RULE,
     VIEW_TITLES,
     VIEWS,
@@ -35,11 +37,6 @@ from training.evaluation.variety import Variety, variety_of
 from training.evaluation.verdict import RULE, Verdict, decide, deployment_of
 
 LEVEL: Final = 0.95
-TARGET_TITLES: Final[Mapping[Target, str]] = {
-    "window": "all items of the next {days} days",
-    "next_basket": "the next basket within {days} days",
-    "next_item": "the next item within {days} days",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,38 +132,41 @@ class FutureReport:
         return f"Learned before {day}, judged on {TARGET_TITLES[self.target].format(days=self.days)}"
 
     def segments(self, view: View) -> dict[str, list[Group]]:
-        """Returns NDCG@10 by how much is known of the shopper; the same each time it is asked for."""
-        values = {name: result.outcome.values[PRIMARY] for name, result in self.results[view].items()}
-        counts, rng = self.baskets[view], np.random.default_rng(0)
-        return {
-            each.title: groups_of(values, each, rng)
-            for each in (by_newness(counts, "baskets"), by_length(counts, "baskets"))
-        }
+        """Returns NDCG@10 by how much is known of the shopper."""
+        return self._segments[view]
 
+    @cached_property
+    def _segments(self) -> dict[View, dict[str, list[Group]]]:
+        segments: dict[View, dict[str, list[Group]]] = {}
+        for view, table in self.results.items():
+            values = {name: result.outcome.values[PRIMARY] for name, result in table.items()}
+            counts, rng = self.baskets[view], np.random.default_rng(0)
+            found = (by_newness(counts, "baskets"), by_length(counts, "baskets"))
+            segments[view] = {each.title: groups_of(values, each, rng) for each in found}
+        return segments
+
+    @cached_property
     def blocks(self) -> list[Block]:
-        """Returns the report for `report_page`: verdicts, then for each view tables, segments and variety."""
+        """The report for `report_page`: verdicts, then for each view tables, segments and variety; drawn once."""
+        notes = [f"{VIEW_TITLES[view].capitalize()}: {verdict.text()}" for view, verdict in self.verdicts.items()]
         blocks: list[Block] = [
-            *(
-                Text(f"{VIEW_TITLES[view].capitalize()}: {verdict.text()}", note=True)
-                for view, verdict in self.verdicts.items()
-            ),
+            *(Text(note, note=True) for note in notes),
             Text(
                 f"{self.num_items:,} items with at least {self.min_purchases} purchases before the cut, all of them "
                 f"ranked; {TIE_RULE}; settings chosen on the {self.days} days before the cut. "
                 f"In brackets: 95 % intervals from {SAMPLES:,} paired resamples of shoppers. Rule: {RULE}."
             ),
         ]
-        for view, table in self.results.items():
-            blocks += self._view(view, table)
+        blocks += [block for view, table in self.results.items() for block in self._view(view, table)]
         return blocks
 
     def markdown(self) -> str:
         """Returns the report as Markdown."""
-        return to_markdown(self.title, self.blocks())
+        return to_markdown(self.title, self.blocks)
 
     def html(self) -> str:
         """Returns the report as one self-contained HTML file."""
-        return to_html(self.title, self.blocks())
+        return to_html(self.title, self.blocks)
 
     def _view(self, view: View, table: Mapping[str, MethodResult]) -> list[Block]:
         shoppers = len(next(iter(table.values())).outcome.users)
